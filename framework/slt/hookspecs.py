@@ -1,0 +1,621 @@
+"""Every hook of slt: one contract class per plugin kind.
+
+A plugin is a class with a docstring (its first line is what ``slt plugins show`` prints), a ``config_class`` (a frozen
+attrs class named ``<Plugin>Config``), an ``__init__(self, config)`` that only stores, and ``@hookimpl`` methods with the
+names below. An implementation may take any subset of a hook's arguments, by name. The classes here are protocols:
+they are the specification pluggy checks against and the types the kernel works with; plugins need not inherit them.
+
+======================  ====================  =======================================================
+entry-point group       contract              required hooks
+======================  ====================  =======================================================
+``slt.feeds``           `FeedSpecs`           ``slt_describe_market``, ``slt_read_bars``
+``slt.brokers``         `BrokerSpecs`         all
+``slt.storages``        `StorageSpecs`        all
+``slt.features``        `FeatureSpecs`        all
+``slt.models``          `ModelSpecs`          all
+``slt.strategies``      `StrategySpecs`       ``slt_propose_trades``; the others if it keeps state
+``slt.sizers``          `SizerSpecs`          all
+``slt.exits``           `ExitSpecs`           all
+``slt.notifiers``       `NotifierSpecs`       ``slt_send_notice``
+======================  ====================  =======================================================
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from slt._markers import hookspec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from slt.storage.contract import Query
+    from slt.types import (
+        Account,
+        Bars,
+        Column,
+        ExitMark,
+        ExitOrder,
+        FeatureBlock,
+        Fill,
+        FundingPayment,
+        MarketInfo,
+        Notice,
+        Order,
+        OrderUpdate,
+        Outlook,
+        Position,
+        PricePoint,
+        Proposal,
+        Record,
+        SampleSet,
+        Size,
+        Skip,
+        StrategyBlock,
+        SymbolRules,
+    )
+
+__all__ = [
+    "KINDS",
+    "BrokerSpecs",
+    "ExitSpecs",
+    "FeatureSpecs",
+    "FeedSpecs",
+    "ModelSpecs",
+    "NotifierSpecs",
+    "Predictor",
+    "SizerSpecs",
+    "StorageSpecs",
+    "StrategySpecs",
+]
+
+
+class FeedSpecs(Protocol):
+    """Where candles come from."""
+
+    @hookspec
+    def slt_describe_market(self) -> MarketInfo:
+        """Say which symbols, interval and span this feed gives, and what it knows of their rules and funding.
+
+        **Called** once by the driver before the first bar, in a worker thread.
+
+        **Returns** the market; never None.
+
+        **On error** the run does not start. Raise `slt.errors.DataError` with every problem found.
+
+        **Budget** may open files; should not hold the whole history in memory.
+
+        **Since** 0.1.
+
+        *In back-test and live*: the same.
+        """
+        ...
+
+    @hookspec
+    def slt_read_bars(self, start: int, rows: int) -> Iterator[Bars]:
+        """Yield blocks of closed bars in time order, from the first bar that closes after `start`.
+
+        **Called** once by the driver; the iterator is pulled when the engine is ready for more. On a resume `start` is the
+        time of the snapshot.
+
+        **Args** `start`: ms UTC; bars closing at or before it are left out. `rows`: wanted length of a block in bars; the
+        last may be shorter. Blocks end where ``close_time`` is a multiple of ``rows · interval``.
+
+        **Returns** an iterator of `Bars`, each with all symbols in the order of `slt_describe_market`, every row of the
+        time grid present, absent bars marked ABSENT. Two readings give equal bytes.
+
+        **On error** raise `slt.errors.DataError`; the run stops with its state saved.
+
+        **Budget** may read files; memory for a few blocks.
+
+        **Since** 0.1.
+
+        *In back-test and live*: recorded feeds only. The live driver reads the same blocks one row at a time, paced by
+        ``run.speed``.
+        """
+        ...
+
+
+class BrokerSpecs(Protocol):
+    """Where orders go."""
+
+    @hookspec
+    async def slt_open_broker(self, market: MarketInfo, wallet: float) -> Mapping[str, SymbolRules]:
+        """Connect and tell the rules of every symbol of the market.
+
+        **Called** once by the driver before the first bar.
+
+        **Args** `market`: what the feed told. `wallet`: quote currency to start with; a real broker ignores it.
+
+        **Returns** rules per symbol, fees and expected slippage included; a symbol left out cannot be traded.
+
+        **On error** the run does not start. Raise `slt.errors.ConfigError` for a symbol without rules.
+
+        **Budget** network allowed; the driver sets a timeout.
+
+        **Since** 0.1.
+
+        *In back-test and live*: the same.
+        """
+        ...
+
+    @hookspec
+    async def slt_submit_order(self, order: Order) -> list[Fill | OrderUpdate]:
+        """Send an order. Idempotent: a client id seen before is not sent again.
+
+        **Called** by the driver, one order at a time, in the order the engine decided, after its intent is durable.
+
+        **Args** `order`: already rounded and checked by the linter.
+
+        **Returns** what is known at once (acceptance, rejection, fills), oldest first; the rest comes through
+        `slt_read_updates` or `slt_advance_price`. An empty list: nothing known yet.
+
+        **On error** raise `slt.errors.BrokerError`; the driver treats the outcome as unknown and asks `slt_query_order`.
+
+        **Budget** network allowed; the driver sets a timeout.
+
+        **Since** 0.1.
+
+        *In back-test and live*: a simulated broker answers from its own book and knows no network.
+        """
+        ...
+
+    @hookspec
+    async def slt_cancel_order(self, symbol: str, client_id: str, time: int) -> list[Fill | OrderUpdate]:
+        """Cancel a working order; cancelling one that is gone is no error.
+
+        **Called** by the driver when the engine says so.
+
+        **Args** `symbol`, `client_id`: the order. `time`: ms UTC of the decision.
+
+        **Returns** what is known at once, as `slt_submit_order`.
+
+        **On error** as `slt_submit_order`.
+
+        **Budget** network allowed; the driver sets a timeout.
+
+        **Since** 0.1.
+
+        *In back-test and live*: the same.
+        """
+        ...
+
+    @hookspec
+    async def slt_query_order(self, symbol: str, client_id: str) -> list[Fill | OrderUpdate]:
+        """Tell everything known of one order, oldest first; an empty list: the broker never saw it.
+
+        **Called** by the driver after an unknown outcome and at a restart.
+
+        **Args** `symbol`, `client_id`: the order.
+
+        **Returns** its fills and updates so far.
+
+        **On error** retried by the driver with backoff.
+
+        **Budget** network allowed; the driver sets a timeout.
+
+        **Since** 0.1.
+
+        *In back-test and live*: the same.
+        """
+        ...
+
+    @hookspec
+    def slt_advance_price(self, point: PricePoint) -> list[Fill | OrderUpdate | FundingPayment]:
+        """Move a symbol's price to `point` and tell what that filled, up to and including the first level on the way.
+
+        **Called** by the driver for simulated brokers only, for symbols with a position or a working order; called again
+        with the same point until it returns an empty list, so that the engine can answer each fill before the price goes on.
+
+        **Args** `point`: prices of one symbol arrive in time order.
+
+        **Returns** events in the order they happened; empty: the price has arrived and nothing more happened.
+
+        **On error** the run stops with its state saved.
+
+        **Budget** no I/O: this is the inner loop of a back-test.
+
+        **Since** 0.1.
+
+        *In back-test and live*: a broker with a real exchange behind it returns an empty list.
+        """
+        ...
+
+    @hookspec
+    def slt_snapshot_broker(self) -> dict[str, Any]:
+        """Give the broker's own state as plain picklable data; a broker with an exchange behind it gives ``{}``.
+
+        **Called** by the driver with every snapshot. **Returns** never None. **On error** the run stops.
+
+        **Budget** no I/O. **Since** 0.1.
+
+        *In back-test and live*: the same.
+        """
+        ...
+
+    @hookspec
+    def slt_restore_broker(self, state: dict[str, Any]) -> None:
+        """Take back what `slt_snapshot_broker` gave.
+
+        **Called** by the driver at a resume, after `slt_open_broker`. **Args** `state`: as given. **On error** the run does
+        not start. **Budget** no I/O. **Since** 0.1.
+
+        *In back-test and live*: the same.
+        """
+        ...
+
+    @hookspec
+    async def slt_close_broker(self) -> None:
+        """Disconnect; leaves positions and resting orders as they are.
+
+        **Called** once at the end of a run, also after an error. **On error** logged. **Budget** 5 seconds. **Since** 0.1.
+
+        *In back-test and live*: the same.
+        """
+        ...
+
+
+class StorageSpecs(Protocol):
+    """Where records last."""
+
+    @hookspec
+    async def slt_open_storage(self) -> str:
+        """Connect, bring the schema up to date, and describe the place in one line without any secret.
+
+        **Called** once before the run. **Returns** e.g. ``"embedded PostgreSQL 16 in ./data/postgres"``.
+
+        **On error** raise `slt.errors.StorageError` with what to do; never the password.
+
+        **Budget** network and disk; may take a minute at first use. **Since** 0.1.
+
+        *In back-test and live*: the same.
+        """
+        ...
+
+    @hookspec
+    async def slt_write_records(self, records: Sequence[Record]) -> None:
+        """Store records, replacing any of the same type and id; all of them or none.
+
+        **Called** by the kernel's write-behind writer, one batch at a time, in order; the engine never waits for it.
+
+        **Args** `records`: any mixture of types, oldest first; of two with one id the later counts.
+
+        **On error** raise `slt.errors.StorageError`; the batch stays in the journal and is written again later.
+
+        **Budget** network and disk, never blocking the event loop. **Since** 0.1.
+
+        *In back-test and live*: the same.
+        """
+        ...
+
+    @hookspec
+    async def slt_read_records(self, query: Query) -> list[Record]:
+        """Read records of one type, by the query's filters, in its order.
+
+        **Called** by commands (report, why, model) and by a resume. **Args** `query`: see `slt.storage.contract.Query`.
+
+        **Returns** records equal to those written. **On error** raise `slt.errors.StorageError`.
+
+        **Budget** network and disk, never blocking the event loop. **Since** 0.1.
+
+        *In back-test and live*: the same.
+        """
+        ...
+
+    @hookspec
+    async def slt_close_storage(self) -> None:
+        """Disconnect and release what was started.
+
+        **Called** once at the end, after the last write. **On error** logged. **Budget** 10 seconds. **Since** 0.1.
+
+        *In back-test and live*: the same.
+        """
+        ...
+
+
+class FeatureSpecs(Protocol):
+    """What the model and the strategies see of the market."""
+
+    @hookspec
+    def slt_describe_features(self) -> tuple[tuple[Column, ...], tuple[str, ...], int, str]:
+        """Name the columns before any bar has come.
+
+        **Called** once when the run is built; the answer must not change.
+
+        **Returns** ``(columns, context_names, warmup_bars, definition)``: the model's columns in vector order; the context
+        columns; the number of base bars before the first ready row; and a string that changes whenever a formula or a
+        parameter does (it enters the schema hash).
+
+        **On error** the run does not start. **Budget** no I/O. **Since** 0.1.
+
+        *In back-test and live*: the same.
+        """
+        ...
+
+    @hookspec
+    def slt_start_features(self, symbols: tuple[str, ...], interval_ms: int) -> None:
+        """Prepare empty state for these symbols.
+
+        **Called** once before the first block, and before `slt_restore_features` at a resume.
+
+        **Args** `symbols`: column order of every block to come. `interval_ms`: the base interval.
+
+        **On error** raise `slt.errors.ConfigError` naming both intervals where the base interval does not fit.
+
+        **Budget** may compile; announce what takes longer than a second. **Since** 0.1.
+
+        *In back-test and live*: the same.
+        """
+        ...
+
+    @hookspec
+    def slt_update_features(self, bars: Bars) -> FeatureBlock:
+        """Compute the features of a block of closed bars, carrying state over from the block before.
+
+        **Called** by the driver for every block in time order, sets in config order: a day of minutes in a back-test, one
+        minute in live trading.
+
+        **Args** `bars`: read-only; a symbol's bars arrive in order.
+
+        **Returns** a `FeatureBlock` of the same ``t`` and ``s``. Law: ``f(A) ++ f(B) == f(A ++ B)`` for any cut, bit for bit; a
+        symbol's output depends on its own bars alone, and row t on nothing after row t.
+
+        **On error** entries stop, positions stay managed, and the run ends with exit code 3 naming the plugin.
+
+        **Budget** no I/O; 1 ms for 200 symbols and one minute. **Since** 0.1.
+
+        *In back-test and live*: only the length of the block differs.
+        """
+        ...
+
+    @hookspec
+    def slt_snapshot_features(self) -> dict[str, Any]:
+        """Give the state as plain picklable data (arrays allowed), so that a restore goes on bit for bit.
+
+        **Called** with every snapshot. **Returns** never None. **On error** the run stops. **Budget** no I/O.
+
+        **Since** 0.1.
+
+        *In back-test and live*: the same.
+        """
+        ...
+
+    @hookspec
+    def slt_restore_features(self, state: dict[str, Any]) -> None:
+        """Take back what `slt_snapshot_features` gave, after `slt_start_features`.
+
+        **Called** at a resume. **Args** `state`: as given; must not be kept by reference. **On error** the run does not start.
+
+        **Budget** no I/O. **Since** 0.1.
+
+        *In back-test and live*: the same.
+        """
+        ...
+
+
+class StrategySpecs(Protocol):
+    """Who proposes trades."""
+
+    @hookspec
+    def slt_propose_trades(self, bars: Bars, features: FeatureBlock) -> StrategyBlock:
+        """Propose entries for a block of closed bars, and rate every row for positions already open.
+
+        **Called** by the driver for every block in time order, after the features, strategies in config order.
+
+        **Args** `bars` and `features`: the same rows and symbols, read-only; all chosen feature sets side by side.
+
+        **Returns** a `StrategyBlock` of the same shape. Chunk-invariant and causal, as features are. A proposal stands for an
+        entry at the next price after the bar's close; its stop lies on the losing side of the close, its target on the winning.
+
+        **On error** entries stop, positions stay managed, and the run ends with exit code 3 naming the plugin.
+
+        **Budget** no I/O. **Since** 0.1.
+
+        *In back-test and live*: only the length of the block differs.
+        """
+        ...
+
+    @hookspec
+    def slt_snapshot_strategy(self) -> dict[str, Any]:
+        """Give the state as plain picklable data. A strategy without state need not implement it.
+
+        **Called** with every snapshot. **Returns** never None. **On error** the run stops. **Budget** no I/O.
+
+        **Since** 0.1.
+
+        *In back-test and live*: the same.
+        """
+        ...
+
+    @hookspec
+    def slt_restore_strategy(self, state: dict[str, Any]) -> None:
+        """Take back what `slt_snapshot_strategy` gave.
+
+        **Called** at a resume, before the first block. **Args** `state`: as given. **On error** the run does not start.
+
+        **Budget** no I/O. **Since** 0.1.
+
+        *In back-test and live*: the same.
+        """
+        ...
+
+
+class Predictor(Protocol):
+    """A fitted model."""
+
+    def predict(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Calibrated probability that each trade wins net of costs.
+
+        Args:
+            x: float32 ``[n, f]``, oriented features; NaN = missing.
+
+        Returns:
+            float32 ``[n]`` in [0, 1]. A row's answer depends on that row alone.
+        """
+        ...
+
+
+class ModelSpecs(Protocol):
+    """Who learns from closed trades."""
+
+    @hookspec
+    def slt_fit_model(self, samples: SampleSet, seed: int) -> bytes:
+        """Fit a model on samples and give it as bytes.
+
+        **Called** in a child process, several times per fit (once per fold of the walk-forward and once on everything).
+
+        **Args** `samples`: resolved samples, oldest first, at least one of each outcome. `seed`: of everything random.
+
+        **Returns** an artefact that `slt_load_model` takes, calibration included. Same samples and seed → same bytes.
+
+        **On error** the champion stays in force, and the reason is stored and shown.
+
+        **Budget** one thread; seconds. **Since** 0.1.
+
+        *In back-test and live*: the same code at the same points of event time.
+        """
+        ...
+
+    @hookspec
+    def slt_load_model(self, artefact: bytes) -> Predictor:
+        """Make a fitted model ready to predict.
+
+        **Called** when a version takes effect, at a resume, and in the child process for scoring.
+
+        **Args** `artefact`: bytes of `slt_fit_model`.
+
+        **Returns** a `Predictor`. **On error** raise `slt.errors.ModelError`; the run goes on with the last good one.
+
+        **Budget** milliseconds. **Since** 0.1.
+
+        *In back-test and live*: the same.
+        """
+        ...
+
+    @hookspec
+    def slt_explain_model(self, artefact: bytes, names: tuple[str, ...]) -> dict[str, float]:
+        """Tell how much each column contributes, for the report.
+
+        **Called** in the child process after a fit. **Args** `artefact`: the model. `names`: columns of the vector.
+
+        **Returns** share of the total gain per column; shares add up to 1, columns never used have 0.
+
+        **On error** the report shows no importance. **Budget** milliseconds. **Since** 0.1.
+
+        *In back-test and live*: the same.
+        """
+        ...
+
+
+class SizerSpecs(Protocol):
+    """Who says how big."""
+
+    @hookspec
+    def slt_size_position(
+        self, proposal: Proposal, confidence: float, p_win: float | None, account: Account
+    ) -> Size | Skip:
+        """Say how large an entry should be, or that it should not be.
+
+        **Called** by the engine for each proposal that passed the gates before it, best first.
+
+        **Args** `proposal`: the entry, its stop already at least at the floor. `confidence`: the rules' [0, 1]. `p_win`: the
+        model's calibrated probability, None while UNTRAINED. `account`: as it would be after the better ones.
+
+        **Returns** a `Size`, which the kernel then caps (risk, margin, brackets) and rounds, or a `Skip` with its reason.
+
+        **On error** entries stop, positions stay managed, and the run ends with exit code 3 naming the plugin.
+
+        **Budget** pure; microseconds. **Since** 0.1.
+
+        *In back-test and live*: the same.
+        """
+        ...
+
+
+class ExitSpecs(Protocol):
+    """Who says when to leave."""
+
+    @hookspec
+    def slt_check_exit(
+        self, position: Position, point: PricePoint, outlook: Outlook | None
+    ) -> ExitOrder | ExitMark | None:
+        """Decide whether to leave a position at this price.
+
+        **Called** by the engine at every price point of every open position, exits in config order, until one closes
+        something. Called directly, not through the hook relay, because it is the inner loop.
+
+        **Args** `position`: read it, never change it. `point`: the price now. `outlook`: as of the last 5m close; None before
+        the first.
+
+        **Returns** an `ExitOrder` to close (the first one wins), an `ExitMark` to have something remembered on the position
+        (the next exits are still asked), or None.
+
+        **On error** entries stop, this exit is not asked again, the other exits and the resting stop stay in force, and the
+        run ends with exit code 3 naming the plugin.
+
+        **Budget** pure; about a microsecond. **Since** 0.1.
+
+        *In back-test and live*: points are ticks in live trading, and the open, the two extremes and the close of each bar in
+        a back-test; `ExitOrder.trigger_price` lets the latter fill at the level.
+        """
+        ...
+
+
+class NotifierSpecs(Protocol):
+    """Who tells people."""
+
+    @hookspec
+    async def slt_open_notifier(self) -> None:
+        """Prepare to send: check that the secrets are in the environment, open a session. Sends nothing.
+
+        **Called** once before the run. **On error** raise `slt.errors.ConfigError` naming the missing variable; the run does not
+        start. **Budget** no network. **Since** 0.1.
+
+        *In back-test and live*: the same.
+        """
+        ...
+
+    @hookspec
+    async def slt_send_notice(self, notice: Notice) -> None:
+        """Deliver one notice.
+
+        **Called** by the outbox in a task of its own, one notice at a time per channel, at least a second apart; the outbox
+        retries, so do not retry here.
+
+        **Args** `notice`: plain text; escape it for the channel.
+
+        **Returns** nothing when the channel confirmed. **On error** raise `slt.errors.RetryLaterError` with the wait the channel asked for, or any
+        exception: retried with backoff, then dropped with an error in the log. The run never notices.
+
+        **Budget** network; the outbox sets a timeout. **Since** 0.1.
+
+        *In back-test and live*: the same; a back-test sends only what ``notices.in_backtest`` allows.
+        """
+        ...
+
+    @hookspec
+    async def slt_close_notifier(self) -> None:
+        """Close what `slt_open_notifier` opened.
+
+        **Called** once at the end. **On error** logged. **Budget** 5 seconds. **Since** 0.1.
+
+        *In back-test and live*: the same.
+        """
+        ...
+
+
+KINDS: dict[str, type] = {
+    "feeds": FeedSpecs,
+    "brokers": BrokerSpecs,
+    "storages": StorageSpecs,
+    "features": FeatureSpecs,
+    "models": ModelSpecs,
+    "strategies": StrategySpecs,
+    "sizers": SizerSpecs,
+    "exits": ExitSpecs,
+    "notifiers": NotifierSpecs,
+}
+"""Every plugin kind, as written in config.toml and in entry-point groups (``slt.<kind>``), with its contract."""

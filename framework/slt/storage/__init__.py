@@ -1,0 +1,1 @@
+"""What lasts: the storage contract, the journal and the write-behind writer."""
