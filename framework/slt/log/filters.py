@@ -37,7 +37,7 @@ class SecretFilter:
     """Replaces the values of secret environment variables by ``[NAME]`` wherever they appear.
 
     A value is replaced as it is, percent-encoded and decoded; of a URL also its password alone, of a web address the
-    last part of its path. What is below 4 characters is left alone: replacing it would mangle the text and hide nothing.
+    last part of its path. What is below 4 characters is left alone: replacing it would mangle the text, not hide it.
 
     Args:
         environment: Variables and their values, ``os.environ`` as a rule.
@@ -56,19 +56,24 @@ class SecretFilter:
 
     def clean(self, value: Any) -> Any:  # noqa: ANN401 - a field may be anything that can be printed
         """`value` as JSON types without secrets; what JSON does not know becomes its `repr`, NaN and infinity None."""
-        if value is None or isinstance(value, (bool, str)):
-            return self.text(value) if isinstance(value, str) else value
-        if isinstance(value, Enum):
-            return self.text(value.name)
-        if isinstance(value, Integral):
-            return int(value)
-        if isinstance(value, Real):
-            return float(value) if math.isfinite(value) else None
         if isinstance(value, dict):
             return {self.text(str(key)): self.clean(item) for key, item in value.items()}
         if isinstance(value, (list, tuple, set, frozenset)):
             return [self.clean(item) for item in value]
-        return self.text(repr(value))
+        plain = _plain(value)
+        return self.text(plain) if isinstance(plain, str) else plain
+
+
+def _plain(value: Any) -> str | float | bool | None:  # noqa: ANN401 - as `SecretFilter.clean`
+    if value is None or isinstance(value, (bool, str)):
+        return value
+    if isinstance(value, Enum):
+        return value.name
+    if isinstance(value, Integral):
+        return int(value)
+    if isinstance(value, Real):
+        return float(value) if math.isfinite(value) else None
+    return repr(value)
 
 
 @define

@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 import time
+from contextlib import suppress
 from logging.handlers import RotatingFileHandler
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
@@ -133,7 +134,8 @@ class LogSession:
         for handler in (self._screen, self._file):
             if handler is not None:
                 root.removeHandler(handler)
-                handler.close()
+                with suppress(OSError, ValueError):  # a full disk refuses the last flush too
+                    handler.close()
         if _session is self:
             root.setLevel(self._saved_level)
             for name in (ROOT, *(f"{ROOT}.{category}" for category in CATEGORIES)):
