@@ -1,8 +1,8 @@
 """Every hook of slt: one contract class per plugin kind.
 
 A plugin is a class with a docstring (its first line is what ``slt plugins show`` prints), a ``config_class`` (a frozen
-attrs class named ``<Plugin>Config``), an ``__init__(self, config)`` that only stores, and ``@hookimpl`` methods with the
-names below. An implementation may take any subset of a hook's arguments, by name. The classes here are protocols:
+attrs class named ``<Plugin>Config``), an ``__init__(self, config)`` that only stores, and ``@hookimpl`` methods with
+the names below. An implementation may take any subset of a hook's arguments, by name. The classes here are protocols:
 they are the specification pluggy checks against and the types the kernel works with; plugins need not inherit them.
 
 ======================  ====================  =======================================================
@@ -98,11 +98,11 @@ class FeedSpecs(Protocol):
     def slt_read_bars(self, start: int, rows: int) -> Iterator[Bars]:
         """Yield blocks of closed bars in time order, from the first bar that closes after `start`.
 
-        **Called** once by the driver; the iterator is pulled when the engine is ready for more. On a resume `start` is the
-        time of the snapshot.
+        **Called** once by the driver; the iterator is pulled when the engine is ready for more. On a resume `start`
+        is the time of the snapshot.
 
-        **Args** `start`: ms UTC; bars closing at or before it are left out. `rows`: wanted length of a block in bars; the
-        last may be shorter. Blocks end where ``close_time`` is a multiple of ``rows · interval``.
+        **Args** `start`: ms UTC; bars closing at or before it are left out. `rows`: wanted length of a block in
+        bars; the last may be shorter. Blocks end where ``close_time`` is a multiple of ``rows · interval``.
 
         **Returns** an iterator of `Bars`, each with all symbols in the order of `slt_describe_market`, every row of the
         time grid present, absent bars marked ABSENT. Two readings give equal bytes.
@@ -153,7 +153,8 @@ class BrokerSpecs(Protocol):
         **Returns** what is known at once (acceptance, rejection, fills), oldest first; the rest comes through
         `slt_read_updates` or `slt_advance_price`. An empty list: nothing known yet.
 
-        **On error** raise `slt.errors.BrokerError`; the driver treats the outcome as unknown and asks `slt_query_order`.
+        **On error** raise `slt.errors.BrokerError`; the driver treats the outcome as unknown and asks
+        `slt_query_order`.
 
         **Budget** network allowed; the driver sets a timeout.
 
@@ -207,8 +208,9 @@ class BrokerSpecs(Protocol):
     def slt_advance_price(self, point: PricePoint) -> list[Fill | OrderUpdate | FundingPayment]:
         """Move a symbol's price to `point` and tell what that filled, up to and including the first level on the way.
 
-        **Called** by the driver for simulated brokers only, for symbols with a position or a working order; called again
-        with the same point until it returns an empty list, so that the engine can answer each fill before the price goes on.
+        **Called** by the driver for simulated brokers only, for symbols with a position or a working order; called
+        again with the same point until it returns an empty list, so that the engine can answer each fill before the
+        price goes on.
 
         **Args** `point`: prices of one symbol arrive in time order.
 
@@ -240,8 +242,8 @@ class BrokerSpecs(Protocol):
     def slt_restore_broker(self, state: dict[str, Any]) -> None:
         """Take back what `slt_snapshot_broker` gave.
 
-        **Called** by the driver at a resume, after `slt_open_broker`. **Args** `state`: as given. **On error** the run does
-        not start. **Budget** no I/O. **Since** 0.1.
+        **Called** by the driver at a resume, after `slt_open_broker`. **Args** `state`: as given. **On error** the
+        run does not start. **Budget** no I/O. **Since** 0.1.
 
         *In back-test and live*: the same.
         """
@@ -251,7 +253,8 @@ class BrokerSpecs(Protocol):
     async def slt_close_broker(self) -> None:
         """Disconnect; leaves positions and resting orders as they are.
 
-        **Called** once at the end of a run, also after an error. **On error** logged. **Budget** 5 seconds. **Since** 0.1.
+        **Called** once at the end of a run, also after an error. **On error** logged. **Budget** 5 seconds.
+        **Since** 0.1.
 
         *In back-test and live*: the same.
         """
@@ -325,9 +328,9 @@ class FeatureSpecs(Protocol):
 
         **Called** once when the run is built; the answer must not change.
 
-        **Returns** ``(columns, context_names, warmup_bars, definition)``: the model's columns in vector order; the context
-        columns; the number of base bars before the first ready row; and a string that changes whenever a formula or a
-        parameter does (it enters the schema hash).
+        **Returns** ``(columns, context_names, warmup_bars, definition)``: the model's columns in vector order; the
+        context columns; the number of base bars before the first ready row; and a string that changes whenever a
+        formula or a parameter does (it enters the schema hash).
 
         **On error** the run does not start. **Budget** no I/O. **Since** 0.1.
 
@@ -355,13 +358,13 @@ class FeatureSpecs(Protocol):
     def slt_update_features(self, bars: Bars) -> FeatureBlock:
         """Compute the features of a block of closed bars, carrying state over from the block before.
 
-        **Called** by the driver for every block in time order, sets in config order: a day of minutes in a back-test, one
-        minute in live trading.
+        **Called** by the driver for every block in time order, sets in config order: a day of minutes in a
+        back-test, one minute in live trading.
 
         **Args** `bars`: read-only; a symbol's bars arrive in order.
 
-        **Returns** a `FeatureBlock` of the same ``t`` and ``s``. Law: ``f(A) ++ f(B) == f(A ++ B)`` for any cut, bit for bit; a
-        symbol's output depends on its own bars alone, and row t on nothing after row t.
+        **Returns** a `FeatureBlock` of the same ``t`` and ``s``. Law: ``f(A) ++ f(B) == f(A ++ B)`` for any cut, bit
+        for bit; a symbol's output depends on its own bars alone, and row t on nothing after row t.
 
         **On error** entries stop, positions stay managed, and the run ends with exit code 3 naming the plugin.
 
@@ -387,7 +390,8 @@ class FeatureSpecs(Protocol):
     def slt_restore_features(self, state: dict[str, Any]) -> None:
         """Take back what `slt_snapshot_features` gave, after `slt_start_features`.
 
-        **Called** at a resume. **Args** `state`: as given; must not be kept by reference. **On error** the run does not start.
+        **Called** at a resume. **Args** `state`: as given; must not be kept by reference. **On error** the run does
+        not start.
 
         **Budget** no I/O. **Since** 0.1.
 
@@ -407,8 +411,9 @@ class StrategySpecs(Protocol):
 
         **Args** `bars` and `features`: the same rows and symbols, read-only; all chosen feature sets side by side.
 
-        **Returns** a `StrategyBlock` of the same shape. Chunk-invariant and causal, as features are. A proposal stands for an
-        entry at the next price after the bar's close; its stop lies on the losing side of the close, its target on the winning.
+        **Returns** a `StrategyBlock` of the same shape. Chunk-invariant and causal, as features are. A proposal
+        stands for an entry at the next price after the bar's close; its stop lies on the losing side of the close,
+        its target on the winning.
 
         **On error** entries stop, positions stay managed, and the run ends with exit code 3 naming the plugin.
 
@@ -521,10 +526,12 @@ class SizerSpecs(Protocol):
 
         **Called** by the engine for each proposal that passed the gates before it, best first.
 
-        **Args** `proposal`: the entry, its stop already at least at the floor. `confidence`: the rules' [0, 1]. `p_win`: the
-        model's calibrated probability, None while UNTRAINED. `account`: as it would be after the better ones.
+        **Args** `proposal`: the entry, its stop already at least at the floor. `confidence`: the rules' [0, 1].
+        `p_win`: the model's calibrated probability, None while UNTRAINED. `account`: as it would be after the better
+        ones.
 
-        **Returns** a `Size`, which the kernel then caps (risk, margin, brackets) and rounds, or a `Skip` with its reason.
+        **Returns** a `Size`, which the kernel then caps (risk, margin, brackets) and rounds, or a `Skip` with its
+        reason.
 
         **On error** entries stop, positions stay managed, and the run ends with exit code 3 naming the plugin.
 
@@ -547,19 +554,19 @@ class ExitSpecs(Protocol):
         **Called** by the engine at every price point of every open position, exits in config order, until one closes
         something. Called directly, not through the hook relay, because it is the inner loop.
 
-        **Args** `position`: read it, never change it. `point`: the price now. `outlook`: as of the last 5m close; None before
-        the first.
+        **Args** `position`: read it, never change it. `point`: the price now. `outlook`: as of the last 5m close;
+        None before the first.
 
-        **Returns** an `ExitOrder` to close (the first one wins), an `ExitMark` to have something remembered on the position
-        (the next exits are still asked), or None.
+        **Returns** an `ExitOrder` to close (the first one wins), an `ExitMark` to have something remembered on the
+        position (the next exits are still asked), or None.
 
-        **On error** entries stop, this exit is not asked again, the other exits and the resting stop stay in force, and the
-        run ends with exit code 3 naming the plugin.
+        **On error** entries stop, this exit is not asked again, the other exits and the resting stop stay in force,
+        and the run ends with exit code 3 naming the plugin.
 
         **Budget** pure; about a microsecond. **Since** 0.1.
 
-        *In back-test and live*: points are ticks in live trading, and the open, the two extremes and the close of each bar in
-        a back-test; `ExitOrder.trigger_price` lets the latter fill at the level.
+        *In back-test and live*: points are ticks in live trading, and the open, the two extremes and the close of
+        each bar in a back-test; `ExitOrder.trigger_price` lets the latter fill at the level.
         """
         ...
 
@@ -571,8 +578,8 @@ class NotifierSpecs(Protocol):
     async def slt_open_notifier(self) -> None:
         """Prepare to send: check that the secrets are in the environment, open a session. Sends nothing.
 
-        **Called** once before the run. **On error** raise `slt.errors.ConfigError` naming the missing variable; the run does not
-        start. **Budget** no network. **Since** 0.1.
+        **Called** once before the run. **On error** raise `slt.errors.ConfigError` naming the missing variable; the
+        run does not start. **Budget** no network. **Since** 0.1.
 
         *In back-test and live*: the same.
         """
@@ -582,12 +589,13 @@ class NotifierSpecs(Protocol):
     async def slt_send_notice(self, notice: Notice) -> None:
         """Deliver one notice.
 
-        **Called** by the outbox in a task of its own, one notice at a time per channel, at least a second apart; the outbox
-        retries, so do not retry here.
+        **Called** by the outbox in a task of its own, one notice at a time per channel, at least a second apart; the
+        outbox retries, so do not retry here.
 
         **Args** `notice`: plain text; escape it for the channel.
 
-        **Returns** nothing when the channel confirmed. **On error** raise `slt.errors.RetryLaterError` with the wait the channel asked for, or any
+        **Returns** nothing when the channel confirmed. **On error** raise `slt.errors.RetryLaterError` with the wait
+        the channel asked for, or any
         exception: retried with backoff, then dropped with an error in the log. The run never notices.
 
         **Budget** network; the outbox sets a timeout. **Since** 0.1.

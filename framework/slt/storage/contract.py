@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from attrs import frozen
 
-from slt.types import Record
+if TYPE_CHECKING:
+    from slt.types import Record
 
 __all__ = ["Query"]
 
@@ -23,8 +26,8 @@ class Query:
         newest_first: Order by time descending (ties by id descending) instead of ascending (ties by id ascending).
         limit: At most so many; None = all.
 
-    The time of a record is its ``time``; for a trade its ``exit_time``, for a position its ``entry_time``, for a model its
-    ``fitted_time``, for a bar its ``close_time``, for a run its ``started``.
+    The time of a record is its ``time``; for a trade its ``exit_time``, for a position its ``entry_time``, for a
+    model its ``fitted_time``, for a bar its ``close_time``, for a run its ``started``.
     """
 
     kind: type[Record]

@@ -34,10 +34,6 @@ from slt.types.signals import VIEW_NAMES, Proposal, Side, StrategyBlock
 from slt.types.symbols import FundingRates, LeverageBracket, MarketInfo, SymbolRules
 
 __all__ = [
-    "SymbolRules",
-    "MarketInfo",
-    "LeverageBracket",
-    "FundingRates",
     "MINUTE_MS",
     "VIEW_NAMES",
     "Account",
@@ -54,6 +50,9 @@ __all__ = [
     "FitReport",
     "FitRequest",
     "FundingPayment",
+    "FundingRates",
+    "LeverageBracket",
+    "MarketInfo",
     "ModelVersion",
     "Notice",
     "OpenPosition",
@@ -78,6 +77,7 @@ __all__ = [
     "Skip",
     "StoredBar",
     "StrategyBlock",
+    "SymbolRules",
     "Trade",
     "orient",
 ]

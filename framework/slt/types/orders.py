@@ -6,8 +6,17 @@ from enum import IntEnum, StrEnum
 
 from attrs import frozen
 
-__all__ = ["Fill", "FillCause", "FundingPayment", "Order", "OrderRole", "OrderSide", "OrderStatus", "OrderType",
-           "OrderUpdate"]
+__all__ = [
+    "Fill",
+    "FillCause",
+    "FundingPayment",
+    "Order",
+    "OrderRole",
+    "OrderSide",
+    "OrderStatus",
+    "OrderType",
+    "OrderUpdate",
+]
 
 
 class OrderSide(IntEnum):

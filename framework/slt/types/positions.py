@@ -36,10 +36,11 @@ class Outlook:
         rebound: Probability by the rules that a losing position recovers, [0, 1]; NaN = unknown.
         continuation: Probability by the rules that the move in the position's favour goes on; NaN = unknown.
         p_win: The model's probability that such a trade wins net of costs; None while UNTRAINED.
-        trends: Structural trend per timeframe (``"1h"``, ``"15m"``, ``"5m"``): +1 with the position, −1 against, 0 none;
-            NaN = unknown; empty when no feature set reports trends.
+        trends: Structural trend per timeframe (``"1h"``, ``"15m"``, ``"5m"``): +1 with the position, −1 against, 0
+            none; NaN = unknown; empty when no feature set reports trends.
         confidence_before: `confidence` 5 minutes earlier; NaN = unknown.
         p_win_before: `p_win` 5 minutes earlier by the same model; None = unknown.
+        model_version: The model that gave `p_win`; 0 = UNTRAINED.
     """
 
     time: int
@@ -50,6 +51,7 @@ class Outlook:
     trends: dict[str, float]
     confidence_before: float = float("nan")
     p_win_before: float | None = None
+    model_version: int = 0
 
 
 @define
@@ -103,7 +105,7 @@ class Position:
     entry_outlook: Outlook | None = None
 
     def unit(self, basis: str = "risk") -> float:
-        """Price distance that counts as 100 %: entry to initial stop (``risk``), or the margin per unit (``margin``)."""
+        """Price distance of 100 %: entry to initial stop (``risk``), or the margin per unit (``margin``)."""
         if basis == "margin":
             return self.entry_price / self.leverage
         return abs(self.entry_price - self.initial_stop)

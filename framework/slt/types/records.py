@@ -6,8 +6,19 @@ from typing import Any
 
 from attrs import field, frozen
 
-__all__ = ["Decision", "EquityPoint", "ModelVersion", "Notice", "OpenPosition", "OrderIntent", "Record", "Run", "Sample",
-           "StoredBar", "Trade"]
+__all__ = [
+    "Decision",
+    "EquityPoint",
+    "ModelVersion",
+    "Notice",
+    "OpenPosition",
+    "OrderIntent",
+    "Record",
+    "Run",
+    "Sample",
+    "StoredBar",
+    "Trade",
+]
 
 
 @frozen

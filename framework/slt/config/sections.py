@@ -1,0 +1,217 @@
+"""The kernel's own sections of config.toml. Plugins bring theirs (``[<kind>.<name>]``)."""
+
+from __future__ import annotations
+
+from attrs import field, frozen
+from attrs.validators import and_, ge, gt, in_, instance_of, le, lt, matches_re, min_len
+
+from slt.log import LogConfig
+from slt.notices import NoticesConfig
+
+__all__ = [
+    "KERNEL_SECTIONS",
+    "AccountConfig",
+    "GateConfig",
+    "LearningConfig",
+    "LocksConfig",
+    "LogConfig",
+    "NoticesConfig",
+    "PluginChoice",
+    "RiskConfig",
+    "RunConfig",
+]
+
+_share = and_(gt(0.0), le(1.0))
+
+
+@frozen(kw_only=True)
+class RunConfig:
+    """The run as a whole.
+
+    Attributes:
+        name: Name of the run; results go to `folder`/`name`-001, -002, …
+        mode: backtest (as fast as it can), paper (paced, simulated orders) or live (real orders).
+        seed: Seed of everything random: fits, bootstraps, retry jitter.
+        folder: Folder of results: journals, snapshots and reports.
+        block_bars: Bars computed at once in a back-test; results do not depend on it, speed and memory do.
+        speed: How many times faster than real time a recording is played in paper mode; 0 = as fast as it can.
+        equity_every_minutes: Distance between the points of the stored equity curve.
+    """
+
+    name: str = field(default="run", validator=matches_re(r"[A-Za-z0-9_.]{1,16}"))
+    mode: str = field(default="backtest", validator=in_(("backtest", "paper", "live")))
+    seed: int = field(default=1, validator=and_(ge(0), lt(2**31)))
+    folder: str = field(default="runs", validator=min_len(1))
+    block_bars: int = field(default=1440, validator=and_(ge(1), le(100_000)))
+    speed: float = field(default=0.0, validator=ge(0.0))
+    equity_every_minutes: int = field(default=60, validator=ge(1))
+
+
+@frozen(kw_only=True)
+class AccountConfig:
+    """The simulated account; a real broker reports its own.
+
+    Attributes:
+        initial_equity: Wallet balance at the start of a back-test or paper run, USDT.
+    """
+
+    initial_equity: float = field(default=10_000.0, validator=gt(0.0))
+
+
+@frozen(kw_only=True)
+class RiskConfig:
+    """Limits that every entry must pass and every position obeys.
+
+    Attributes:
+        max_positions: Open positions (and entries under way) at the same time.
+        max_daily_loss: Loss since 00:00 UTC, as a fraction of the equity then, that stops entries until the next day.
+        cooldown_minutes: Minutes a symbol is left alone after a losing trade.
+        max_cost_share: Highest round-trip cost (fees and slippage) as a share of the distance to the stop.
+        max_loss_at_stop: Loss at the stop, costs included, as a fraction of equity, that caps the size.
+        min_stop_fraction: Smallest distance to the stop as a fraction of the price; nearer stops are moved out to it.
+        max_margin_per_position: Largest initial margin of one position as a fraction of equity.
+        max_margin_in_use: Largest initial margin of all positions together as a fraction of equity.
+        max_leverage: Highest leverage of any position.
+        liquidation_stop_multiple: Liquidation must lie at least this many stop distances away from entry.
+        margin_guard_threshold: Margin in use as a fraction of equity above which the worst loser is closed.
+        margin_guard_cooldown_seconds: Wait between two closes by the margin guard.
+        win_rate_trades: Closed trades whose win rate (Wilson lower bound) enters the leverage curve.
+    """
+
+    max_positions: int = field(default=5, validator=ge(1))
+    max_daily_loss: float = field(default=0.03, validator=_share)
+    cooldown_minutes: int = field(default=15, validator=ge(0))
+    max_cost_share: float = field(default=0.25, validator=_share)
+    max_loss_at_stop: float = field(default=0.01, validator=_share)
+    min_stop_fraction: float = field(default=0.003, validator=and_(gt(0.0), lt(0.5)))
+    max_margin_per_position: float = field(default=0.10, validator=_share)
+    max_margin_in_use: float = field(default=0.50, validator=_share)
+    max_leverage: int = field(default=20, validator=and_(ge(1), le(125)))
+    liquidation_stop_multiple: float = field(default=1.5, validator=ge(1.0))
+    margin_guard_threshold: float = field(default=0.85, validator=_share)
+    margin_guard_cooldown_seconds: int = field(default=120, validator=ge(0))
+    win_rate_trades: int = field(default=100, validator=ge(1))
+
+
+@frozen(kw_only=True)
+class LearningConfig:
+    """When the learner fits, on what, and what a challenger must show before it trades.
+
+    Attributes:
+        fit_every_trades: Closed trades between two fits.
+        label: What trains: barrier (the fixed stop, target or time limit on real candles) or trade (as traded).
+        horizon_minutes: Time limit of the barrier.
+        effect_delay_minutes: Event time between the trigger of a fit and the candle close its result takes effect at.
+        shadow_fit_after_days: Days without a closed trade after which resolved shadows trigger a fit; 0 = never.
+        shadow_fit_count: Newly resolved shadows that such a fit needs.
+        max_samples: Most recent samples kept for fitting.
+        fit_timeout_seconds: Wall time after which a fit is given up; the champion stays.
+        fit_memory_mb: Memory limit of the process that fits, MiB.
+    """
+
+    fit_every_trades: int = field(default=50, validator=ge(1))
+    label: str = field(default="barrier", validator=in_(("barrier", "trade")))
+    horizon_minutes: int = field(default=120, validator=ge(1))
+    effect_delay_minutes: int = field(default=5, validator=ge(1))
+    shadow_fit_after_days: int = field(default=3, validator=ge(0))
+    shadow_fit_count: int = field(default=50, validator=ge(1))
+    max_samples: int = field(default=10_000, validator=ge(100))
+    fit_timeout_seconds: float = field(default=120.0, validator=gt(0.0))
+    fit_memory_mb: int = field(default=2048, validator=ge(256))
+
+
+@frozen(kw_only=True)
+class GateConfig:
+    """When a challenger may replace what is in force.
+
+    Attributes:
+        min_samples: Resolved samples to fit on before anything is fitted.
+        min_per_outcome: Wins and losses that a training part must each hold.
+        folds: Consecutive parts of the later samples, each predicted by a model fitted on what came before.
+        first_train_share: Share of the samples before the first of these parts; at least half of `min_samples`.
+        embargo_minutes: Minutes between the last outcome trained on and the first prediction; at least 120.
+        min_scored: Later samples that must have been predicted.
+        significance_level: Greatest p-value of the one-sided tests (log-loss and Brier) against base rate and champion.
+        min_log_loss_gain: Least mean gain in log-loss over the base rate, in nats, whatever the p-value.
+        min_champion_scored: Later samples that the champion must have predicted too, to be compared with.
+        min_taken: Later samples that the challenger would have taken.
+        min_expected_r: Least lower bound of the mean net outcome of those it would have taken, in R.
+        expected_r_confidence: One-sided confidence of that bound.
+        bootstrap_draws: Resamples of the block bootstrap.
+        calibration_bins: Bins of the stored calibration curve, equal in count.
+        train_on_shadows: Fit on shadows too; they are always scored.
+    """
+
+    min_samples: int = field(default=100, validator=ge(20))
+    min_per_outcome: int = field(default=10, validator=ge(2))
+    folds: int = field(default=5, validator=[ge(1), le(50)])
+    first_train_share: float = field(default=0.4, validator=[gt(0.0), lt(1.0)])
+    embargo_minutes: float = field(default=120.0, validator=ge(120.0))
+    min_scored: int = field(default=40, validator=ge(10))
+    significance_level: float = field(default=0.05, validator=[gt(0.0), lt(1.0)])
+    min_log_loss_gain: float = field(default=0.002, validator=ge(0.0))
+    min_champion_scored: int = field(default=30, validator=ge(10))
+    min_taken: int = field(default=20, validator=ge(1))
+    min_expected_r: float = field(default=-0.05)
+    expected_r_confidence: float = field(default=0.9, validator=[ge(0.5), lt(1.0)])
+    bootstrap_draws: int = field(default=2_000, validator=ge(200))
+    calibration_bins: int = field(default=10, validator=ge(2))
+    train_on_shadows: bool = field(default=False, validator=instance_of(bool))
+
+
+@frozen(kw_only=True)
+class LocksConfig:
+    """Switches that also answer to environment variables of the same name in capitals.
+
+    Attributes:
+        disable_model_training: No fits; the champion keeps predicting.
+        disable_websocket: No connection to an exchange: recorded feeds only, live mode refused.
+        disable_rest_fallback: No periodic polling of the exchange; start-up checks and single queries stay allowed.
+        relaxed_signal_mode: Whether strategies use their lower signal tiers; empty: yes, except in live mode.
+    """
+
+    disable_model_training: bool = False
+    disable_websocket: bool = False
+    disable_rest_fallback: bool = True
+    relaxed_signal_mode: bool | None = None
+
+
+@frozen(kw_only=True)
+class PluginChoice:
+    """The plugins of the run, by the names that ``slt plugins list`` shows.
+
+    Attributes:
+        feed: Where candles come from.
+        broker: Where orders go.
+        storage: Where trades, decisions, samples and models are kept.
+        features: What model and strategies see; the vector is the sets side by side in this order.
+        strategies: Who proposes trades.
+        model: Who learns from closed trades.
+        sizer: Who says how big.
+        exits: Who says when to leave, asked in this order.
+        notifiers: Who tells people.
+    """
+
+    feed: str
+    broker: str = "paper"
+    storage: str = "memory"
+    features: tuple[str, ...] = ()
+    strategies: tuple[str, ...] = field(validator=min_len(1))
+    model: str | None = None
+    sizer: str
+    exits: tuple[str, ...] = ()
+    notifiers: tuple[str, ...] = ()
+
+
+KERNEL_SECTIONS: dict[str, type] = {
+    "run": RunConfig,
+    "account": AccountConfig,
+    "plugins": PluginChoice,
+    "risk": RiskConfig,
+    "learning": LearningConfig,
+    "gate": GateConfig,
+    "notices": NoticesConfig,
+    "log": LogConfig,
+    "locks": LocksConfig,
+}
+"""Section name in config.toml to its class."""

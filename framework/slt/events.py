@@ -1,0 +1,189 @@
+"""What goes into the engine and what comes out: the whole language between it and the drivers.
+
+Events carry their own time (ms UTC); the engine reads no clock. The same events in the same order give the same
+commands.
+"""
+
+from __future__ import annotations
+
+import numpy as np  # noqa: TC002 # same
+from attrs import field, frozen
+from numpy.typing import NDArray  # noqa: TC002 # attrs resolves the annotation
+
+from slt.types import (
+    Bars,
+    FeatureBlock,
+    Fill,
+    FitReport,
+    FitRequest,
+    FundingPayment,
+    Notice,
+    Order,
+    OrderUpdate,
+    PricePoint,
+    Record,
+    StrategyBlock,
+)
+
+__all__ = [
+    "BarsClosed",
+    "Block",
+    "CancelOrder",
+    "Command",
+    "EntriesHalted",
+    "Event",
+    "ModelReady",
+    "Notify",
+    "RunEnding",
+    "StartFit",
+    "Store",
+    "SubmitOrder",
+    "Tick",
+    "UseModel",
+    "View",
+]
+
+
+@frozen(eq=False)
+class View:
+    """One strategy's opinion of a block, and the model's.
+
+    Attributes:
+        strategy: Config name.
+        signals: Proposals and views.
+        p_long: float32 ``[t, s]``, the model's probability that a long wins; None while UNTRAINED, NaN where not asked.
+        p_short: The same for a short.
+        model_version: Version that predicted; 0 = UNTRAINED.
+    """
+
+    strategy: str
+    signals: StrategyBlock
+    p_long: NDArray[np.float32] | None = None
+    p_short: NDArray[np.float32] | None = None
+    model_version: int = 0
+
+
+@frozen(eq=False)
+class Block:
+    """Everything dense about a span of bars: candles, features, and one `View` per strategy in config order."""
+
+    bars: Bars
+    features: FeatureBlock
+    views: tuple[View, ...]
+
+
+@frozen(eq=False)
+class BarsClosed:
+    """The bars of one minute have closed for all symbols.
+
+    Attributes:
+        time: When the wave was cut, ms UTC; a row that closed earlier holds late bars, whose proposals are stale.
+        block: The block that holds them.
+        row: Their row.
+    """
+
+    time: int
+    block: Block
+    row: int
+
+
+@frozen
+class Tick:
+    """Time has passed without a price, so that time-based rules run through a data gap."""
+
+    time: int
+
+
+@frozen(eq=False)
+class ModelReady:
+    """A fit's result takes effect.
+
+    Attributes:
+        time: ms UTC.
+        request: What was fitted.
+        report: What came of it.
+    """
+
+    time: int
+    request: FitRequest
+    report: FitReport
+
+
+@frozen
+class EntriesHalted:
+    """No entries from here on (a plugin broke, a lock, a lost connection); positions stay managed.
+
+    Attributes:
+        time: ms UTC.
+        reason: One line for people; empty: entries may resume.
+    """
+
+    time: int
+    reason: str
+
+
+@frozen
+class RunEnding:
+    """The data has ended: cancel entries under way and close what is open, with the reason ``end_of_data``."""
+
+    time: int
+
+
+Event = BarsClosed | PricePoint | Tick | Fill | OrderUpdate | FundingPayment | ModelReady | EntriesHalted | RunEnding
+
+
+@frozen(eq=False)
+class Store:
+    """Keep a record; replaces one of the same type and id."""
+
+    record: Record
+
+
+@frozen
+class SubmitOrder:
+    """Send an order, once the intent stored before it is durable."""
+
+    order: Order
+
+
+@frozen
+class CancelOrder:
+    """Cancel a working order."""
+
+    time: int
+    symbol: str
+    client_id: str
+
+
+@frozen(eq=False)
+class StartFit:
+    """Fit a challenger in a child process; its report comes back as `ModelReady` at `FitRequest.effective_time`."""
+
+    request: FitRequest
+
+
+@frozen(eq=False)
+class UseModel:
+    """Predict with this version from `time` on.
+
+    Attributes:
+        time: ms UTC.
+        strategy: Config name of the strategy it serves.
+        version: The version; 0 = UNTRAINED.
+        artefact: The model; empty for UNTRAINED.
+    """
+
+    time: int
+    strategy: str
+    version: int
+    artefact: bytes = field(repr=False)
+
+
+@frozen
+class Notify:
+    """Tell people."""
+
+    notice: Notice
+
+
+Command = Store | SubmitOrder | CancelOrder | StartFit | UseModel | Notify

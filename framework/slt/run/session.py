@@ -1,0 +1,276 @@
+"""What both drivers share: engine, broker, storage, outbox and fits, and how commands become actions."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from attrs import define, evolve, field
+
+from slt.errors import BrokerError, ModelError, SltError
+from slt.events import (
+    BarsClosed,
+    Block,
+    CancelOrder,
+    Command,
+    EntriesHalted,
+    Event,
+    ModelReady,
+    Notify,
+    RunEnding,
+    StartFit,
+    Store,
+    SubmitOrder,
+    UseModel,
+)
+from slt.log import get_logger
+from slt.market import bar_path
+from slt.types import BarState, EquityPoint, FitReport, ModelVersion, PricePoint, Trade
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from slt.hookspecs import BrokerSpecs
+    from slt.notify import Outbox
+    from slt.run.dense import Dense
+    from slt.storage.writer import Writer
+    from slt.trading.engine import Engine
+    from slt.types import FitRequest
+
+__all__ = ["Results", "Session"]
+
+_BROKER_TIMEOUT_S = 30.0
+_log = get_logger("execution")
+_learning_log = get_logger("learning")
+
+
+@define
+class Results:
+    """What the summary at the end is made of; part of the snapshot.
+
+    Attributes:
+        trades: Closed trades in order.
+        equity: Points of the equity curve.
+        models: Fitted versions without their artefacts.
+        gates: Decisions per outcome.
+    """
+
+    trades: list[Trade] = field(factory=list)
+    equity: list[EquityPoint] = field(factory=list)
+    models: list[ModelVersion] = field(factory=list)
+    gates: dict[str, int] = field(factory=dict)
+
+    def note(self, record: Any) -> None:
+        """Remember what the summary needs of a stored record."""
+        kind = type(record)
+        if kind is Trade:
+            self.trades.append(record)
+        elif kind is EquityPoint:
+            self.equity.append(record)
+        elif kind is ModelVersion:
+            self.models.append(evolve(record, artefact=b""))
+        elif hasattr(record, "outcome"):
+            self.gates[record.outcome] = self.gates.get(record.outcome, 0) + 1
+
+
+class Session:
+    """Carries out the engine's commands and feeds it their consequences.
+
+    Args:
+        engine: The engine.
+        dense: Features, strategies, predictions.
+        broker: Hooks of the broker.
+        writer: Where records go.
+        outbox: Where notices go; None sends none.
+        fit: Carries out one fit; None where no model plugin is chosen.
+        tasks: Owner of the tasks that fits run in.
+        path: Path of prices within a bar: ``adverse`` or ``ohlc``.
+        is_durable: Whether a submit waits until its intent is on disk (always in live and paper; a back-test repeats
+            from its snapshot instead).
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        dense: Dense,
+        broker: BrokerSpecs,
+        writer: Writer,
+        *,
+        outbox: Outbox | None,
+        fit: Callable[[FitRequest], Awaitable[FitReport]] | None,
+        tasks: asyncio.TaskGroup,
+        path: str,
+        is_durable: bool,
+    ) -> None:
+        self.engine = engine
+        self.dense = dense
+        self.results = Results()
+        self.time = 0
+        self._broker = broker
+        self._writer = writer
+        self._outbox = outbox
+        self._fit = fit
+        self._tasks = tasks
+        self._path = path
+        self._is_durable = is_durable
+        self._fits: dict[str, tuple[FitRequest, asyncio.Task[FitReport]]] = {}
+        self._dense_faults = 0
+
+    @property
+    def next_fit_time(self) -> int | None:
+        """Event time at which the next fit's result takes effect; None when none is under way."""
+        return min((request.effective_time for request, _ in self._fits.values()), default=None)
+
+    @property
+    def is_idle(self) -> bool:
+        """Nothing open and nothing under way: a minute without a proposal or timer changes nothing."""
+        portfolio = self.engine.portfolio
+        return not portfolio.holdings and not portfolio.entries
+
+    def compute(self, bars: Any) -> Block:
+        """The dense part of a block; a plugin that raised halts entries from here on."""
+        return self.dense.compute(bars)
+
+    async def handle(self, event: Event) -> bool:
+        """Give an event to the engine and carry out what follows, consequences included.
+
+        Returns:
+            Whether any command followed.
+        """
+        self.time = event.time
+        commands = self.engine.handle(event)
+        if not commands:
+            return False
+        events = deque(await self._carry_out(commands))
+        while events:
+            events.extend(await self._carry_out(self.engine.handle(events.popleft())))
+        return True
+
+    async def close_bar(self, block: Block, row: int, time: int) -> Block:
+        """Everything that happens at the close of a row; returns the block, re-predicted after a model swap."""
+        if len(self.dense.faults) > self._dense_faults:
+            self._dense_faults = len(self.dense.faults)
+            await self.handle(EntriesHalted(time, self.dense.faults[-1]))
+        due = self.next_fit_time
+        if due is not None and time >= due:
+            block = await self._take_fits(block, row, time)
+        await self.handle(BarsClosed(time, block, row))
+        return block
+
+    async def move_through_bar(self, block: Block, row: int) -> None:
+        """Move the prices of every symbol with a position or an entry along its bar."""
+        bars = block.bars
+        opened = int(bars.close_time[row]) - bars.interval_ms
+        step = bars.interval_ms // 3
+        paths = self._bar_paths(block, row)
+        for index in range(4):
+            time = int(bars.close_time[row]) if index == 3 else opened + index * step
+            for symbol, path in paths:
+                await self.move_price(PricePoint(time, symbol, path[index], is_gap=index == 0))
+
+    async def move_price(self, point: PricePoint) -> None:
+        """Move one symbol's price, let exits decide on it, and let orders on the way fill."""
+        portfolio, symbol = self.engine.portfolio, point.symbol
+        while symbol in portfolio.holdings or symbol in portfolio.entries:
+            if symbol in portfolio.holdings:
+                await self.handle(point)
+            events = self._broker.slt_advance_price(point=point)
+            if not events:
+                return
+            for event in events:
+                await self.handle(event)
+
+    async def end_run(self, last_prices: dict[str, float], time: int) -> None:
+        """Close what is open at the last prices."""
+        await self.handle(RunEnding(time))
+        for symbol, price in last_prices.items():
+            await self.move_price(PricePoint(time, symbol, price))
+        await self.handle(RunEnding(time))
+
+    def start_pending_fits(self) -> None:
+        """Carry out again the fits that were under way when the snapshot was taken."""
+        for command in self.engine.pending_fits():
+            self._start_fit(command.request)
+
+    def cancel_fits(self) -> None:
+        """Give up the fits under way."""
+        for _, task in self._fits.values():
+            task.cancel()
+
+    def _bar_paths(self, block: Block, row: int) -> list[tuple[str, tuple[float, float, float, float]]]:
+        bars, portfolio = block.bars, self.engine.portfolio
+        sides = {s: e.proposal.side for s, e in portfolio.entries.items()}
+        sides.update({s: h.position.side for s, h in portfolio.holdings.items()})
+        paths = []
+        for column, symbol in enumerate(bars.symbols):
+            if symbol in sides and bars.state[row, column] == BarState.TRADED:
+                prices = (bars.open, bars.high, bars.low, bars.close)
+                o, h, low, c = (float(p[row, column]) for p in prices)
+                paths.append((symbol, bar_path(o, h, low, c, sides[symbol], self._path)))
+        return paths
+
+    async def _carry_out(self, commands: list[Command]) -> list[Event]:
+        """Carry out commands in order; returns the events that followed at once."""
+        events: list[Event] = []
+        records = []
+        for command in commands:
+            if isinstance(command, Store):
+                self.results.note(command.record)
+                records.append(command.record)
+            elif isinstance(command, SubmitOrder | CancelOrder):
+                position = self._writer.put(records)
+                records = []
+                if self._is_durable and isinstance(command, SubmitOrder):
+                    await self._writer.durable(position)
+                events.extend(await self._order(command))
+            elif isinstance(command, StartFit):
+                self._start_fit(command.request)
+            elif isinstance(command, UseModel):
+                self._use_model(command)
+            elif isinstance(command, Notify) and self._outbox is not None:
+                self._outbox.put(command.notice)
+        if records:
+            self._writer.put(records)
+        return events
+
+    async def _order(self, command: SubmitOrder | CancelOrder) -> list[Any]:
+        """Send or cancel; an unknown outcome is asked for, never sent again blindly."""
+        try:
+            async with asyncio.timeout(_BROKER_TIMEOUT_S):
+                if isinstance(command, SubmitOrder):
+                    return await self._broker.slt_submit_order(order=command.order)
+                return await self._broker.slt_cancel_order(
+                    symbol=command.symbol, client_id=command.client_id, time=command.time
+                )
+        except (BrokerError, TimeoutError, OSError) as error:
+            order = command.order if isinstance(command, SubmitOrder) else command
+            _log.warning("order outcome unknown, asking", client_id=order.client_id, cause=type(error).__name__)
+            async with asyncio.timeout(_BROKER_TIMEOUT_S):
+                return await self._broker.slt_query_order(symbol=order.symbol, client_id=order.client_id)
+
+    def _start_fit(self, request: FitRequest) -> None:
+        if self._fit is None:
+            raise SltError("a fit was asked for, but no model plugin is chosen")
+        _learning_log.info("fit started", version=request.version, samples=len(request.samples))
+        self._fits[request.id] = (request, self._tasks.create_task(_run_fit(self._fit, request)))
+
+    async def _take_fits(self, block: Block, row: int, time: int) -> Block:
+        """Wait for the fits whose result takes effect now, and let it."""
+        due = [key for key, (request, _) in self._fits.items() if request.effective_time <= time]
+        for key in due:
+            request, task = self._fits.pop(key)
+            report = await task
+            _learning_log.info("fit judged", version=request.version, verdict=report.verdict)
+            await self.handle(ModelReady(time, request, report))
+        return self.dense.predict(block, row)
+
+    def _use_model(self, command: UseModel) -> None:
+        try:
+            self.dense.use_model(command.strategy, command.version, command.artefact)
+        except ModelError as error:
+            _learning_log.error("model refused, the one before stays", version=command.version, cause=str(error))
+
+
+async def _run_fit(fit: Callable[[FitRequest], Awaitable[FitReport]], request: FitRequest) -> FitReport:
+    return await fit(request)

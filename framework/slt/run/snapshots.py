@@ -1,0 +1,55 @@
+"""Snapshots of a run: one file, written whole or not at all, checked when read."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+from typing import TYPE_CHECKING, Any
+
+from slt.errors import SltError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["load_snapshot", "save_snapshot"]
+
+_MAGIC = b"slt-snapshot-1\n"
+
+
+def save_snapshot(path: Path, state: dict[str, Any]) -> None:
+    """Write a snapshot atomically: a crash at any moment leaves the old one or the new one.
+
+    Raises:
+        SltError: The folder cannot be written (disk full, permissions).
+    """
+    body = pickle.dumps(state, protocol=pickle.HIGHEST_PROTOCOL)
+    temporary = path.with_suffix(".tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(_MAGIC + hashlib.sha256(body).digest() + body)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise SltError(
+            f"snapshot `{path}` cannot be written: {error.strerror}; free space and resume the run"
+        ) from error
+
+
+def load_snapshot(path: Path) -> dict[str, Any] | None:
+    """Read a snapshot back; None where there is none.
+
+    Snapshots are written by slt itself into the run's folder; do not load one from a stranger, as they are pickles.
+
+    Raises:
+        SltError: The file is not a whole snapshot.
+    """
+    if not path.exists():
+        return None
+    content = path.read_bytes()
+    head, body = len(_MAGIC), content[len(_MAGIC) + 32 :]
+    if content[:head] != _MAGIC or content[head : head + 32] != hashlib.sha256(body).digest():
+        raise SltError(f"snapshot `{path}` is damaged; remove the run's folder to start anew")
+    state: dict[str, Any] = pickle.loads(body)  # noqa: S301 # our own file, checked by its hash
+    return state

@@ -1,0 +1,161 @@
+"""Protecting and closing positions: resting stop and target, exits at market, retries until the exchange confirms."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from slt.events import CancelOrder, SubmitOrder
+from slt.rules import floor_quantity, round_price
+from slt.trading.sizing import floored_stop
+from slt.types import Order, OrderRole, OrderSide, OrderStatus, OrderType, OrderUpdate
+
+if TYPE_CHECKING:
+    from slt.trading.core import Core
+    from slt.trading.portfolio import Holding
+    from slt.types import Proposal
+
+__all__ = ["CloseDesk"]
+
+_FIRST_RETRY_MS = 1_000
+_LONGEST_RETRY_MS = 60_000
+_ALERT_AFTER = 3
+
+
+class CloseDesk:
+    """Gives the orders that protect and close positions.
+
+    Args:
+        core: The engine's memory.
+    """
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    def protective_levels(self, proposal: Proposal, fill_price: float) -> tuple[float, float]:
+        """Stop and target for an entry filled at `fill_price`: the proposal's, on the tick grid, the stop floored."""
+        setup, side = self._core.setup, proposal.side
+        rules = setup.rules[proposal.symbol]
+        stop = floored_stop(fill_price, proposal.stop, side, setup.risk.min_stop_fraction)
+        return round_price(rules, stop, side), round_price(rules, proposal.target, side)
+
+    def protect(self, holding: Holding) -> None:
+        """Rest a stop and a target for what is open now, then cancel those they replace."""
+        position = holding.position
+        replaced = [holding.stop_id, holding.target_id]
+        holding.stop_id = self._rest(holding, OrderRole.STOP, OrderType.STOP_MARKET, position.stop)
+        holding.target_id = self._rest(holding, OrderRole.TARGET, OrderType.TAKE_PROFIT_MARKET, position.target)
+        self._cancel(position.symbol, replaced)
+
+    def close(self, holding: Holding, reason: str, *, fraction: float = 1.0, level: float | None = None) -> None:
+        """Close a share of a position at market; a part too small to trade is skipped, a whole never.
+
+        Args:
+            holding: What to close.
+            reason: The exit's name, or another word for the trade's record.
+            fraction: Share of the open quantity.
+            level: Price level of the decision, for simulated brokers.
+        """
+        position = holding.position
+        quantity = position.quantity
+        if fraction < 1.0:
+            position.exits_done.add(reason)
+            rules = self._core.setup.rules[position.symbol]
+            quantity = floor_quantity(rules, position.quantity * fraction)
+            if quantity <= 0:
+                return
+        else:
+            position.closing = True
+            holding.close_reason = reason
+            holding.retry_time = None
+        self._submit(holding, OrderRole.EXIT, OrderType.MARKET, quantity, reason=reason, level=level)
+
+    def finish(self, holding: Holding) -> None:
+        """After the last fill of a position: cancel whatever of its orders still works, its entry included."""
+        symbol = holding.position.symbol
+        leftover = [o.client_id for o in self._core.portfolio.orders.values() if o.position_id == holding.position.id]
+        self._cancel(symbol, leftover)
+        self._core.portfolio.entries.pop(symbol, None)
+
+    def note_update(self, order: Order, update: OrderUpdate, holding: Holding | None) -> None:
+        """Act on a change of a stop, target or closing order."""
+        if update.status is OrderStatus.ACCEPTED:
+            if holding is not None and order.client_id == holding.stop_id:
+                holding.position.stop_resting = True
+            return
+        self._core.portfolio.orders.pop(order.client_id, None)
+        if holding is None or order.position_id != holding.position.id:
+            return
+        if order.client_id == holding.stop_id:
+            holding.stop_id, holding.position.stop_resting = "", False
+            self._naked(holding, update)
+        elif order.client_id == holding.target_id:
+            holding.target_id = ""
+        elif order.role is OrderRole.EXIT and update.status is not OrderStatus.CANCELLED:
+            self._failed(holding, order, update)
+
+    def retry(self, holding: Holding, time: int) -> None:
+        """Order a failed close again when its wait is over."""
+        if holding.retry_time is not None and time >= holding.retry_time:
+            self.close(holding, holding.close_reason)
+
+    def _naked(self, holding: Holding, update: OrderUpdate) -> None:
+        if holding.position.closing:
+            return
+        self._core.alert(
+            "stop_gone",
+            f"{holding.position.symbol}: the protective stop is gone ({update.status}); closing the position",
+            update.reason,
+        )
+        self.close(holding, "unprotected")
+
+    def _failed(self, holding: Holding, order: Order, update: OrderUpdate) -> None:
+        if order.quantity < holding.position.quantity and not holding.position.closing:
+            return
+        wait = min(_LONGEST_RETRY_MS, _FIRST_RETRY_MS * 2**holding.close_attempts)
+        holding.close_attempts += 1
+        holding.retry_time = update.time + wait
+        if holding.close_attempts == _ALERT_AFTER:
+            self._core.alert(
+                "close_failed",
+                f"{order.symbol}: closing failed {_ALERT_AFTER} times and is tried again without end",
+                update.reason,
+            )
+
+    def _rest(self, holding: Holding, role: OrderRole, kind: OrderType, price: float) -> str:
+        return self._submit(holding, role, kind, holding.position.quantity, stop_price=price, reason=str(role))
+
+    def _submit(
+        self,
+        holding: Holding,
+        role: OrderRole,
+        kind: OrderType,
+        quantity: float,
+        *,
+        reason: str,
+        stop_price: float | None = None,
+        level: float | None = None,
+    ) -> str:
+        core, position = self._core, holding.position
+        order = Order(
+            client_id=core.next_id(),
+            position_id=position.id,
+            symbol=position.symbol,
+            side=OrderSide(-position.side),
+            type=kind,
+            role=role,
+            quantity=quantity,
+            time=core.time,
+            stop_price=stop_price,
+            reduce_only=True,
+            level=level,
+            reason=reason,
+        )
+        core.portfolio.orders[order.client_id] = order
+        core.store_intent(order, "intended")
+        core.emit(SubmitOrder(order))
+        return order.client_id
+
+    def _cancel(self, symbol: str, client_ids: list[str]) -> None:
+        for client_id in client_ids:
+            if client_id and self._core.portfolio.orders.pop(client_id, None) is not None:
+                self._core.emit(CancelOrder(self._core.time, symbol, client_id))

@@ -1,0 +1,346 @@
+"""The engine: every decision of slt, as a state machine without I/O.
+
+``handle(event) -> commands``. It reads no clock (time comes in with events), draws no random numbers, starts no
+task, and awaits nothing; the same events in the same order give the same commands. Back-test, paper and live run
+this same code: only the drivers around it differ.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from slt.events import (
+    BarsClosed,
+    Block,
+    CancelOrder,
+    Command,
+    EntriesHalted,
+    Event,
+    ModelReady,
+    Notify,
+    RunEnding,
+    StartFit,
+    Tick,
+    UseModel,
+)
+from slt.notices import close_notice, daily_notice, open_notice
+from slt.trading.closes import CloseDesk
+from slt.trading.core import Core, EngineSetup
+from slt.trading.entries import EntryDesk
+from slt.trading.exits import ExitDesk, make_outlook
+from slt.trading.risk import DAY_MS
+from slt.types import (
+    MINUTE_MS,
+    EquityPoint,
+    Fill,
+    FillCause,
+    FundingPayment,
+    Order,
+    OrderRole,
+    OrderStatus,
+    OrderUpdate,
+    PricePoint,
+    Trade,
+)
+
+if TYPE_CHECKING:
+    from slt.trading.portfolio import Holding, Portfolio
+
+__all__ = ["Engine"]
+
+_HOUR_MS = 3_600_000
+_PEAK_STEP = 0.05
+"""Rise of the peak gain (in R) after which a position is stored again."""
+
+
+class Engine:
+    """Decides entries and exits, keeps the books, and steers the learner.
+
+    Args:
+        setup: What it is built from.
+    """
+
+    def __init__(self, setup: EngineSetup) -> None:
+        self._core = Core(setup)
+        self._entries = EntryDesk(self._core)
+        self._closes = CloseDesk(self._core)
+        self._exits = ExitDesk(setup.exits)
+        self._columns = {symbol: i for i, symbol in enumerate(setup.symbols)}
+        self._views = {strategy: i for i, strategy in enumerate(setup.strategies)}
+        self._block: Block | None = None
+        self._followed = 0
+        self._row = -1
+        self._next_point: int | None = None
+        self._day_trades: list[Trade] = []
+        self._handlers: dict[type, Any] = {
+            PricePoint: self._price_moved,
+            BarsClosed: self._bars_closed,
+            Fill: self._filled,
+            OrderUpdate: self._order_changed,
+            FundingPayment: self._funded,
+            Tick: self._ticked,
+            ModelReady: self._model_ready,
+            EntriesHalted: self._entries_halted,
+            RunEnding: self._run_ending,
+        }
+
+    @property
+    def portfolio(self) -> Portfolio:
+        """The account, to read."""
+        return self._core.portfolio
+
+    @property
+    def faults(self) -> list[str]:
+        """What plugins broke so far, one line each; entries have been halted since the first."""
+        return self._core.faults
+
+    def champion(self, strategy: str) -> tuple[int, bytes]:
+        """Version and artefact of the model in force; version 0 = UNTRAINED."""
+        champion = self._core.learner.champion(strategy)
+        return champion.version, champion.artefact
+
+    def pending_fits(self) -> list[StartFit]:
+        """Fits asked for whose result has not taken effect; a driver carries them out again after a resume."""
+        return [StartFit(request) for request in self._core.learner.pending()]
+
+    def handle(self, event: Event) -> list[Command]:
+        """Take one event.
+
+        Args:
+            event: Events come in order of time; a block's last row is always given.
+
+        Returns:
+            Commands to carry out in order; a `SubmitOrder` waits until the intent stored before it is durable.
+        """
+        core = self._core
+        core.time = event.time
+        self._handlers[type(event)](event)
+        commands, core.out = core.out, []
+        return commands
+
+    def snapshot(self) -> dict[str, Any]:
+        """The whole state as picklable data; to be taken after the last row of a block has been handled."""
+        return {"core": self._core.snapshot(), "next_point": self._next_point, "day_trades": self._day_trades}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take back what `snapshot` gave, after a round trip through pickle."""
+        self._core.restore(state["core"])
+        self._next_point = state["next_point"]
+        self._day_trades = state["day_trades"]
+
+    # -- prices and time -------------------------------------------------------------------------------------------
+
+    def _price_moved(self, point: PricePoint) -> None:
+        holding = self._core.portfolio.holdings.get(point.symbol)
+        if holding is not None:
+            self._watch(holding, point)
+
+    def _watch(self, holding: Holding, point: PricePoint) -> None:
+        """One price of an open position: peak, stop level, exits."""
+        position, price = holding.position, point.price
+        holding.price = price
+        gain = position.net_gain(price)
+        position.peak_gain = max(position.peak_gain, gain)
+        if position.stop_traded_time is None and position.side * (price - position.stop) <= 0:
+            position.stop_traded_time = point.time
+        if position.closing:
+            self._closes.retry(holding, point.time)
+            return
+        hit, marked = self._exits.check(position, point, holding.outlook)
+        if self._exits.faults:
+            for fault in self._exits.faults:
+                self._core.fault(fault)
+            self._exits.faults.clear()
+        if hit is not None:
+            self._closes.close(holding, hit.name, fraction=hit.order.fraction, level=hit.order.trigger_price)
+        if marked or position.peak_gain - holding.stored_peak >= _PEAK_STEP:
+            self._store_position(holding)
+
+    def _ticked(self, event: Tick) -> None:
+        for holding in list(self._core.portfolio.holdings.values()):
+            self._watch(holding, PricePoint(event.time, holding.position.symbol, holding.price))
+
+    def _bars_closed(self, event: BarsClosed) -> None:
+        core, block, row = self._core, event.block, event.row
+        if self._block is None or block.bars is not self._block.bars:
+            self._followed = 0
+        self._block, self._row = block, row
+        self._keep_time(event.time)
+        for holding in list(core.portfolio.holdings.values()):
+            self._close_of_bar(holding, event)
+        loser = core.gates.worst_loser(event.time)
+        if loser is not None:
+            self._closes.close(loser, "margin_guard")
+        self._entries.decide(event)
+        if event.time % _HOUR_MS == 0:
+            self._follow_barriers()
+            self._start_fits(event.time)
+        elif row == len(block.bars) - 1:
+            self._follow_barriers()
+
+    def _close_of_bar(self, holding: Holding, event: BarsClosed) -> None:
+        """Refresh a position's outlook where its features are fresh, and ask the exits again with it."""
+        position, block, row = holding.position, event.block, event.row
+        column = self._columns[position.symbol]
+        if not block.features.fresh[row, column]:
+            return
+        view = self._views[position.strategy]
+        holding.outlook = make_outlook(block, row, column, view, position.side, holding.outlook)
+        self._watch(holding, PricePoint(event.time, position.symbol, holding.price))
+
+    def _keep_time(self, time: int) -> None:
+        """Day boundary, daily summary, equity curve."""
+        core = self._core
+        if core.gates.roll_day(time):
+            self._summarise_day(time // DAY_MS * DAY_MS)
+        step = core.setup.equity_every_minutes * MINUTE_MS
+        if self._next_point is None:
+            self._next_point = time // step * step
+        while self._next_point <= time:
+            self._store_equity(self._next_point)
+            self._next_point += step
+
+    def _summarise_day(self, midnight: int) -> None:
+        core = self._core
+        run_id, equity = core.setup.run_id, core.portfolio.equity
+        core.emit(Notify(daily_notice(self._day_trades, run_id=run_id, day_end=midnight, equity=equity)))
+        self._day_trades = []
+
+    def _store_equity(self, time: int) -> None:
+        core, portfolio = self._core, self._core.portfolio
+        core.store(
+            EquityPoint(
+                id=f"{core.setup.run_id}-{time}",
+                run_id=core.setup.run_id,
+                time=time,
+                equity=portfolio.equity,
+                wallet=portfolio.wallet,
+                margin_in_use=portfolio.margin_in_use,
+                open_positions=len(portfolio.holdings),
+            )
+        )
+
+    def _entries_halted(self, event: EntriesHalted) -> None:
+        self._core.gates.state.halted = event.reason
+        if event.reason:
+            self._core.alert("entries_halted", "Entries are halted; positions stay managed", event.reason)
+
+    def _run_ending(self, event: RunEnding) -> None:
+        for entry in self._core.portfolio.entries.values():
+            self._core.emit(CancelOrder(event.time, entry.order.symbol, entry.order.client_id))
+        for holding in list(self._core.portfolio.holdings.values()):
+            self._closes.close(holding, "end_of_data")
+        self._store_equity(event.time)
+
+    # -- orders and money ------------------------------------------------------------------------------------------
+
+    def _filled(self, fill: Fill) -> None:
+        portfolio = self._core.portfolio
+        if not portfolio.is_new(fill):
+            return
+        entry = portfolio.entries.get(fill.symbol)
+        if entry is not None and fill.client_id == entry.order.client_id:
+            self._entry_filled(fill)
+            return
+        holding = portfolio.holdings.get(fill.symbol)
+        if holding is None:
+            self._core.alert(
+                "stray_fill", f"{fill.symbol}: a fill belongs to no position", f"client id {fill.client_id}"
+            )
+            return
+        self._close_filled(fill, holding)
+
+    def _entry_filled(self, fill: Fill) -> None:
+        core, portfolio = self._core, self._core.portfolio
+        entry = portfolio.entries[fill.symbol]
+        is_first = fill.symbol not in portfolio.holdings
+        holding = portfolio.fill_entry(fill, entry, *self._closes.protective_levels(entry.proposal, fill.price))
+        if fill.symbol not in portfolio.entries:
+            core.store_intent(entry.order, "filled", filled=entry.order.quantity)
+        self._closes.protect(holding)
+        self._store_position(holding)
+        if is_first:
+            core.emit(Notify(open_notice(holding.position, run_id=core.setup.run_id)))
+
+    def _close_filled(self, fill: Fill, holding: Holding) -> None:
+        core, portfolio = self._core, self._core.portfolio
+        order = portfolio.orders.get(fill.client_id)
+        trade = portfolio.fill_close(fill, holding, _close_reason(fill, order))
+        if order is not None and fill.client_id not in portfolio.orders:
+            core.store_intent(order, "filled", filled=order.quantity)
+        self._store_position(holding)
+        if trade is None:
+            if fill.client_id in {holding.stop_id, holding.target_id}:
+                return
+            self._closes.protect(holding)
+            return
+        self._closes.finish(holding)
+        self._trade_closed(trade)
+
+    def _trade_closed(self, trade: Trade) -> None:
+        core = self._core
+        core.store(trade)
+        core.emit(Notify(close_notice(trade)))
+        self._day_trades.append(trade)
+        if not trade.won:
+            core.gates.cool_down(trade.symbol, trade.exit_time)
+        self._follow_barriers()
+        sample = core.learner.note_trade(trade)
+        if sample is not None:
+            core.store(sample)
+        self._start_fits(trade.exit_time)
+
+    def _order_changed(self, update: OrderUpdate) -> None:
+        portfolio = self._core.portfolio
+        order = portfolio.orders.get(update.client_id)
+        if order is None:
+            return
+        self._core.store_intent(order, str(update.status), update.reason, portfolio.filled.get(order.client_id, 0.0))
+        if order.role is not OrderRole.ENTRY:
+            self._closes.note_update(order, update, portfolio.holdings.get(update.symbol))
+            return
+        if update.status is not OrderStatus.ACCEPTED:
+            portfolio.orders.pop(order.client_id)
+            entry = portfolio.entries.pop(update.symbol, None)
+            if entry is not None and update.symbol not in portfolio.holdings:
+                self._core.learner.drop_sample(entry.proposal.strategy, order.position_id)
+
+    def _funded(self, payment: FundingPayment) -> None:
+        holding = self._core.portfolio.pay_funding(payment)
+        if holding is not None:
+            self._store_position(holding)
+
+    def _store_position(self, holding: Holding) -> None:
+        holding.stored_peak = holding.position.peak_gain
+        self._core.store(self._core.portfolio.record(holding.position))
+
+    # -- learning --------------------------------------------------------------------------------------------------
+
+    def _follow_barriers(self) -> None:
+        """Bring the barriers up to the last closed row."""
+        if self._block is None:
+            return
+        core = self._core
+        for resolved in core.barriers.advance(self._block.bars, self._followed, self._row + 1):
+            sample = core.learner.note_barrier(resolved)
+            if sample is not None:
+                core.store(sample)
+        self._followed = self._row + 1
+
+    def _start_fits(self, time: int) -> None:
+        for request in self._core.learner.due_fits(time):
+            self._core.emit(StartFit(request))
+
+    def _model_ready(self, event: ModelReady) -> None:
+        core, report = self._core, event.report
+        version = core.learner.take_report(event.request, report)
+        core.store(version)
+        if report.promoted:
+            core.emit(UseModel(event.time, version.strategy, version.version, report.artefact))
+
+
+def _close_reason(fill: Fill, order: Order | None) -> str:
+    """What closed: the cause of a forced fill, ``stop`` or ``target``, or the reason of the exit order."""
+    if fill.cause is not FillCause.ORDER:
+        return str(fill.cause)
+    return order.reason if order is not None else "unknown"

@@ -1,0 +1,224 @@
+"""Learner control: which samples there are, when to fit, which version trades. A fit itself runs in a child process."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from attrs import define, evolve, field
+
+from slt.types import MINUTE_MS, FitReport, FitRequest, ModelVersion, Sample, SampleSet, Trade
+
+if TYPE_CHECKING:
+    from slt.config import LearningConfig
+
+__all__ = ["Champion", "Learner"]
+
+_CANDLE_MS = 5 * MINUTE_MS
+_DAY_MS = 86_400_000
+
+
+@define
+class Champion:
+    """The model in force of one strategy.
+
+    Attributes:
+        version: 0 = UNTRAINED.
+        artefact: The model as saved by its plugin; empty while UNTRAINED.
+    """
+
+    version: int = 0
+    artefact: bytes = b""
+
+
+@define(eq=False)
+class _StrategyState:
+    """What the learner remembers of one strategy; plain data for the snapshot."""
+
+    champion: Champion = field(factory=Champion)
+    fits: int = 0
+    trades_since_fit: int = 0
+    shadows_since_fit: int = 0
+    last_trade_time: int | None = None
+    pending: FitRequest | None = None
+    open: dict[str, Sample] = field(factory=dict)
+    resolved: list[Sample] = field(factory=list)
+    shadows: list[Sample] = field(factory=list)
+
+
+class Learner:
+    """Counts closed trades, keeps samples, and asks for fits.
+
+    A fit is due after every `fit_every_trades` closed trades, or when nothing has closed for `shadow_fit_after_days`
+    and `shadow_fit_count` shadows have been resolved since the last one. One fit at a time per strategy; what
+    becomes due while one runs is asked for when it has taken effect.
+
+    Args:
+        config: When and on what.
+        run_id: The run.
+        strategies: Config names, each with a model of its own.
+        names: Columns of the vector.
+        schema_hash: Identity of the vector.
+        seed: The run's seed; a fit's seed is derived from it and the version.
+        is_locked: Whether fits are switched off (`DISABLE_MODEL_TRAINING`, or no model plugin chosen).
+    """
+
+    def __init__(
+        self,
+        config: LearningConfig,
+        run_id: str,
+        strategies: tuple[str, ...],
+        names: tuple[str, ...],
+        schema_hash: str,
+        *,
+        seed: int,
+        is_locked: bool,
+    ) -> None:
+        self.config = config
+        self.run_id = run_id
+        self.names = names
+        self.schema_hash = schema_hash
+        self.seed = seed
+        self.is_locked = is_locked
+        self.states = {strategy: _StrategyState() for strategy in strategies}
+        self.started: int | None = None
+
+    def champion(self, strategy: str) -> Champion:
+        """The model in force."""
+        return self.states[strategy].champion
+
+    def pending(self) -> list[FitRequest]:
+        """Fits asked for whose result has not taken effect; after a resume they are carried out again."""
+        return [state.pending for state in self.states.values() if state.pending is not None]
+
+    def open_sample(self, sample: Sample) -> None:
+        """Remember a sample whose trade or barrier is still open."""
+        self.states[sample.strategy].open[sample.id] = sample
+
+    def drop_sample(self, strategy: str, sample_id: str) -> None:
+        """Forget the sample of an entry that was never filled."""
+        self.states[strategy].open.pop(sample_id, None)
+
+    def note_barrier(self, resolved: Sample) -> Sample | None:
+        """Take a resolved barrier; returns the sample with everything known of it, or None for one that was dropped."""
+        state = self.states[resolved.strategy]
+        known = state.open.get(resolved.id)
+        if known is None:
+            return None
+        sample = evolve(resolved, traded_r=known.traded_r)
+        self._settle(state, sample)
+        if sample.source == "shadow":
+            state.shadows_since_fit += 1
+        return sample
+
+    def note_trade(self, trade: Trade) -> Sample | None:
+        """Take a closed trade; returns its sample with the traded outcome."""
+        state = self.states[trade.strategy]
+        state.trades_since_fit += 1
+        state.last_trade_time = trade.exit_time
+        known = state.open.get(trade.id)
+        if known is None:
+            return None
+        sample = evolve(known, traded_r=trade.r_multiple)
+        self._settle(state, sample)
+        return sample
+
+    def due_fits(self, time: int) -> list[FitRequest]:
+        """The fits that are due at `time`, each now pending."""
+        if self.started is None:
+            self.started = time
+        if self.is_locked:
+            return []
+        requests = []
+        for strategy, state in self.states.items():
+            if state.pending is None and self._is_due(state, time):
+                state.pending = self._request(strategy, state, time)
+                requests.append(state.pending)
+        return requests
+
+    def take_report(self, request: FitRequest, report: FitReport) -> ModelVersion:
+        """Let a fit's result take effect: the champion changes if the challenger was promoted."""
+        state = self.states[request.strategy]
+        state.pending = None
+        if report.promoted:
+            state.champion = Champion(request.version, report.artefact)
+        return ModelVersion(
+            id=request.id,
+            run_id=self.run_id,
+            strategy=request.strategy,
+            version=request.version,
+            schema_hash=self.schema_hash,
+            fitted_time=request.triggered_time,
+            effective_time=request.effective_time,
+            samples=len(request.samples),
+            promoted=report.promoted,
+            verdict=report.verdict,
+            metrics=report.metrics,
+            artefact=report.artefact,
+        )
+
+    def _settle(self, state: _StrategyState, sample: Sample) -> None:
+        """Move a sample to the resolved ones once its barrier and, for a trade, its close are known."""
+        is_trade = sample.source == "trade"
+        if sample.resolved_time is None or (is_trade and sample.traded_r is None):
+            state.open[sample.id] = sample
+            return
+        state.open.pop(sample.id, None)
+        kept = state.resolved if is_trade else state.shadows
+        kept.append(sample)
+        if len(kept) > 2 * self.config.max_samples:
+            del kept[: -self.config.max_samples]
+
+    def _is_due(self, state: _StrategyState, time: int) -> bool:
+        if state.trades_since_fit >= self.config.fit_every_trades:
+            return True
+        days = self.config.shadow_fit_after_days
+        quiet_since = state.last_trade_time if state.last_trade_time is not None else self.started
+        is_quiet = days > 0 and quiet_since is not None and time - quiet_since >= days * _DAY_MS
+        return is_quiet and state.shadows_since_fit >= self.config.shadow_fit_count
+
+    def _request(self, strategy: str, state: _StrategyState, time: int) -> FitRequest:
+        state.fits += 1
+        state.trades_since_fit = 0
+        state.shadows_since_fit = 0
+        delay = self.config.effect_delay_minutes * MINUTE_MS
+        version = state.fits
+        return FitRequest(
+            id=f"{self.run_id}-{strategy}-v{version}",
+            strategy=strategy,
+            version=version,
+            schema_hash=self.schema_hash,
+            triggered_time=time,
+            effective_time=-(-(time + delay) // _CANDLE_MS) * _CANDLE_MS,
+            samples=self._samples(state, time),
+            seed=self.seed + 1_000_003 * version,
+            champion=state.champion.artefact,
+            champion_version=state.champion.version,
+        )
+
+    def _samples(self, state: _StrategyState, time: int) -> SampleSet:
+        """Trades and shadows resolved by now; the gate scores on both and says which of them train."""
+        rows = [*state.resolved[-self.config.max_samples :], *state.shadows[-self.config.max_samples :]]
+        rows = [s for s in rows if s.resolved_time is not None and s.resolved_time <= time]
+        rows.sort(key=lambda s: (s.time, s.id))
+        version = state.champion.version
+        outcomes = np.array([self._outcome(s) for s in rows], dtype=np.float64)
+        known = [s.p_win if s.model_version == version and s.p_win is not None else np.nan for s in rows]
+        x = np.frombuffer(b"".join(s.features for s in rows), dtype="<f4").reshape(len(rows), len(self.names))
+        return SampleSet(
+            names=self.names,
+            x=x.astype(np.float32),
+            won=outcomes > 0,
+            outcome_r=outcomes,
+            time=np.array([s.time for s in rows], dtype=np.int64),
+            resolved_time=np.array([s.resolved_time for s in rows], dtype=np.int64),
+            p_champion=np.array(known, dtype=np.float64),
+            is_shadow=np.array([s.source == "shadow" for s in rows], dtype=np.bool_),
+        )
+
+    def _outcome(self, sample: Sample) -> float:
+        value = sample.barrier_r
+        if self.config.label == "trade" and sample.traded_r is not None:
+            value = sample.traded_r
+        assert value is not None  # noqa: S101 # `_settle` keeps only resolved samples
+        return value
