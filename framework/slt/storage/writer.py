@@ -1,0 +1,386 @@
+"""Write-behind: the engine puts records down and goes on; a task brings them to the database, in order.
+
+::
+
+    put ──► incoming ──► journal ──► queue ──► storage plugin ──► acknowledge
+            (a list)     (file)      (memory)   (batches)
+
+With a journal a record is safe once it is on the disk (`Writer.durable`), and the memory queue is only a short cut:
+what does not fit in it is read back from the journal. Without one (a back-test, which repeats from its snapshot) the
+queue is all there is, and the driver waits in `Writer.wait_for_room` when it has run ahead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections import deque
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+from attrs import field, frozen, validators
+
+from slt.errors import StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+    from slt.hookspecs import StorageSpecs
+    from slt.storage.journal import Journal
+    from slt.types import Record
+
+__all__ = ["Writer", "WriterOptions"]
+
+_Arguments = ParamSpec("_Arguments")
+_Result = TypeVar("_Result")
+
+
+@frozen(kw_only=True)
+class WriterOptions:
+    """How the writer batches, waits and retries.
+
+    Attributes:
+        batch_records: Most records in one write; halved after each failure, so that a slow database gets small ones.
+        queue_records: Records held in memory; beyond it they wait in the journal, or `Writer.wait_for_room` waits.
+        write_timeout_seconds: A write that takes longer counts as failed and is repeated.
+        retry_first_seconds: Wait after the first failure; doubles with each further one.
+        retry_most_seconds: Longest wait between two tries.
+    """
+
+    batch_records: int = field(default=5000, validator=validators.ge(1))
+    queue_records: int = field(default=50_000, validator=validators.ge(1))
+    write_timeout_seconds: float = field(default=30.0, validator=validators.gt(0))
+    retry_first_seconds: float = field(default=0.5, validator=validators.gt(0))
+    retry_most_seconds: float = field(default=60.0, validator=validators.gt(0))
+
+
+class Writer:
+    """Bring records to a storage plugin without ever making the caller wait or fail.
+
+    Use from one event loop: ``await open()`` once, ``run()`` as a task of the caller's group, `put` from anywhere in
+    the loop, `stop` at the end. Records are stored in the order they were put; of several with one id in a batch only
+    the last is sent. A failed write is repeated for as long as it takes; storing is by id, so a repetition changes
+    nothing.
+
+    Args:
+        storage: The storage plugin, open or about to be.
+        journal: What the database has not confirmed is kept here over a crash; None = only in memory.
+        options: Sizes and waits.
+        sleep: How to wait before a retry and between two fsyncs.
+        jitter: Random numbers in [0, 1) that spread the retries.
+
+    Attributes:
+        written: Records the database has confirmed, repetitions by id included.
+        failures: Failed tries to write to the database, ever.
+        failures_in_a_row: Failed tries since the last success; above 0 the database is away.
+        journal_failures: Failed tries to write to the journal, ever.
+        last_error: The last failure in one line, without secrets; empty = none ever.
+    """
+
+    def __init__(
+        self,
+        storage: StorageSpecs,
+        journal: Journal | None,
+        options: WriterOptions | None = None,
+        *,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self.written = 0
+        self.failures = 0
+        self.failures_in_a_row = 0
+        self.journal_failures = 0
+        self.last_error = ""
+        self._storage = storage
+        self._journal = journal
+        self._options = options or WriterOptions()
+        self._sleep = sleep
+        self._jitter = jitter
+        self._batch_limit = self._options.batch_records
+        # Positions inside are the journal's; the caller's start at 0, which is `_offset` here.
+        self._offset = 0
+        self._put = 0
+        self._incoming: list[Record] = []
+        self._wake = asyncio.Event()
+        self._is_sync_wanted = False
+        self._queue: deque[Record] = deque()
+        self._queue_first = 1
+        self._taken = _Progress()
+        self._safe = _Progress()
+        self._stored = _Progress()
+        self._stopping = asyncio.Event()
+
+    @property
+    def pending(self) -> int:
+        """Records not confirmed by the database yet, those found in the journal included."""
+        return self._offset + self._put - self._stored.value
+
+    @property
+    def is_full(self) -> bool:
+        """Whether `wait_for_room` would wait: there is no journal and the queue has reached its bound."""
+        return self._journal is None and self.pending >= self._options.queue_records
+
+    async def open(self) -> tuple[str, ...]:
+        """Open the journal and find what it still holds.
+
+        Returns:
+            One line per damage found in it.
+
+        Raises:
+            slt.errors.ConfigError: Its folder cannot be used.
+        """
+        if self._journal is None:
+            return ()
+        await asyncio.to_thread(self._journal.open)
+        self._offset = self._journal.position
+        self._stored.advance(self._journal.acknowledged)
+        for progress in (self._taken, self._safe):
+            progress.advance(self._offset)
+        self._queue_first = self._offset + 1
+        return tuple(self._journal.problems)
+
+    def put(self, records: Iterable[Record]) -> int:
+        """Take records to be stored. Returns at once, whatever the database does.
+
+        Returns:
+            A position for `durable`: that of the last record put so far.
+        """
+        before = len(self._incoming)
+        self._incoming.extend(records)
+        self._put += len(self._incoming) - before
+        self._wake.set()
+        return self._put
+
+    async def durable(self, position: int) -> None:
+        """Wait until everything put up to `position` would survive a crash: in the journal and fsynced, or stored.
+
+        The journal's policy ``never`` takes the operating system's word instead of an fsync.
+        """
+        if self._safe.value < self._offset + position:
+            self._is_sync_wanted = True
+            self._wake.set()
+        await self._safe.reached(self._offset + position)
+
+    async def flush(self) -> None:
+        """Wait until everything put so far is stored. While the database is away that takes as long as it is away."""
+        await self._stored.reached(self._offset + self._put)
+
+    async def wait_for_room(self) -> None:
+        """Wait until the queue has room. Returns at once with a journal, which takes what the queue cannot."""
+        if self._journal is None:
+            await self._stored.reached(self._offset + self._put - self._options.queue_records + 1)
+
+    def stop(self) -> None:
+        """Let `run` end soon: what is not stored then stays in the journal (without one it is lost: `flush` first)."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Store what is put, from what the journal still holds on, until `stop` or cancellation."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(self._take_records()), group.create_task(self._store_records())]
+                if self._journal is not None and self._journal.sync_policy == "interval":
+                    tasks.append(group.create_task(self._sync_regularly(self._journal)))
+                await self._stopping.wait()
+                for task in tasks:
+                    task.cancel()
+        finally:
+            self._seal()
+
+    async def _take_records(self) -> None:
+        """Journal what comes in, then hand it to the queue."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            if self._incoming:
+                await self._take(self._incoming[:])
+            if self._is_sync_wanted and self._journal is not None:
+                self._is_sync_wanted = False
+                await self._sync(self._journal)
+
+    async def _take(self, records: list[Record]) -> None:
+        if self._journal is not None:
+            try:
+                await _in_thread(self._journal.append, records)
+            except OSError as error:
+                self._note_journal_failure(error)
+                await self._store_without_journal(self._journal, records)
+                return
+        self._accept(records)
+
+    def _accept(self, records: list[Record]) -> None:
+        first = self._taken.value + 1
+        del self._incoming[: len(records)]
+        if not self._queue:
+            self._queue_first = first
+        # A hole in the queue would lose the order: once something stayed in the journal only, what follows does too.
+        if self._queue_first + len(self._queue) == first:
+            room = self._options.queue_records - len(self._queue)
+            self._queue.extend(records if self._journal is None else records[: max(room, 0)])
+        self._taken.advance(first + len(records) - 1)
+        self._note_synced()
+
+    async def _store_without_journal(self, journal: Journal, records: list[Record]) -> None:
+        """With the disk refusing, the database may still take them, if everything before them is there."""
+        is_next = self._stored.value == self._taken.value
+        if is_next and await self._write(records[: self._batch_limit]):
+            count = min(len(records), self._batch_limit)
+            journal.skip(count)
+            del self._incoming[:count]
+            self._taken.advance(self._taken.value + count)
+            self._advance_stored(self._taken.value)
+        else:
+            await self._sleep(self._retry_delay())
+        self._wake.set()
+
+    async def _sync(self, journal: Journal) -> None:
+        try:
+            await _in_thread(journal.sync)
+        except OSError as error:
+            self._note_journal_failure(error)
+            await self._sleep(self._options.retry_first_seconds)
+            self._is_sync_wanted = True
+            self._wake.set()
+        self._note_synced()
+
+    async def _sync_regularly(self, journal: Journal) -> None:
+        while True:
+            await self._sleep(journal.sync_seconds)
+            if journal.synced < journal.position:
+                await self._sync(journal)
+
+    async def _store_records(self) -> None:
+        """Bring the oldest records not stored yet to the database, batch after batch."""
+        while True:
+            await self._taken.reached(self._stored.value + 1)
+            records, last = await self._next_batch()
+            if not records:
+                self._advance_stored(last)
+            elif await self._write(records):
+                self._forget(last)
+                self._advance_stored(last)
+                await self._acknowledge(last)
+            else:
+                await self._sleep(self._retry_delay())
+
+    async def _next_batch(self) -> tuple[list[Record], int]:
+        """The next records in order and the position of the last one; an empty list for a hole left by damage."""
+        stored = self._stored.value
+        if self._queue and self._queue_first == stored + 1:
+            records = list(islice(self._queue, self._batch_limit))
+            return records, stored + len(records)
+        end = self._queue_first - 1 if self._queue else self._taken.value
+        assert self._journal is not None  # noqa: S101 - without a journal everything is in the queue
+        rows = await _in_thread(self._journal.read, stored, min(self._batch_limit, end - stored))
+        rows = [row for row in rows if row[0] <= end]
+        return [record for _, record in rows], rows[-1][0] if rows else end
+
+    async def _write(self, records: Sequence[Record]) -> bool:
+        latest = {(type(record), record.id): record for record in records}
+        try:
+            async with asyncio.timeout(self._options.write_timeout_seconds):
+                await self._storage.slt_write_records(records=list(latest.values()))
+        except Exception as error:  # noqa: BLE001 - whatever a plugin raises, the run goes on and the batch is repeated
+            self._note_failure(error)
+            return False
+        self.written += len(records)
+        self.failures_in_a_row = 0
+        self._batch_limit = min(self._batch_limit * 2, self._options.batch_records)
+        return True
+
+    async def _acknowledge(self, last: int) -> None:
+        if self._journal is not None:
+            try:
+                await _in_thread(self._journal.acknowledge, last)
+            except OSError as error:
+                self._note_journal_failure(error)
+
+    def _forget(self, last: int) -> None:
+        while self._queue and self._queue_first <= last:
+            self._queue.popleft()
+            self._queue_first += 1
+
+    def _advance_stored(self, last: int) -> None:
+        self._stored.advance(last)
+        self._safe.advance(last)
+
+    def _note_synced(self) -> None:
+        if self._journal is not None:
+            is_trusted = self._journal.sync_policy == "never"
+            synced = self._taken.value if is_trusted else self._journal.synced
+            self._safe.advance(min(self._taken.value, synced))
+
+    def _note_failure(self, error: Exception) -> None:
+        self.failures += 1
+        self.failures_in_a_row += 1
+        self._batch_limit = max(self._batch_limit // 2, 1)
+        if isinstance(error, TimeoutError):
+            self.last_error = f"the database took longer than {self._options.write_timeout_seconds:g} s"
+        elif isinstance(error, StorageError):
+            self.last_error = str(error)
+        else:
+            # Only the type: the text of a foreign error may quote a connection string.
+            self.last_error = f"the storage plugin raised {type(error).__name__}"
+
+    def _note_journal_failure(self, error: OSError) -> None:
+        self.journal_failures += 1
+        self.last_error = f"journal: {error.strerror or type(error).__name__}"
+
+    def _retry_delay(self) -> float:
+        doubled = self._options.retry_first_seconds * 2.0 ** min(max(self.failures_in_a_row - 1, 0), 30)
+        return min(doubled, self._options.retry_most_seconds) * (0.5 + 0.5 * self._jitter())
+
+    def _seal(self) -> None:
+        """Journal what was put last. Blocks for a moment on purpose: the loop may end, and this must not be lost."""
+        if self._journal is None:
+            return
+        try:
+            done = self._journal.position - self._taken.value
+            if rest := self._incoming[done:]:
+                self._journal.append(rest)
+            self._journal.close()
+        except OSError as error:
+            self._note_journal_failure(error)
+            return
+        if self._incoming:
+            self._accept(self._incoming[:])
+        self._note_synced()
+
+
+class _Progress:
+    """A number that only grows, and those who wait for it to get somewhere."""
+
+    def __init__(self) -> None:
+        self.value = 0
+        self._waiting: list[tuple[int, asyncio.Future[None]]] = []
+
+    def advance(self, value: int) -> None:
+        if value <= self.value:
+            return
+        self.value = value
+        due = [future for goal, future in self._waiting if goal <= value]
+        self._waiting = [(goal, future) for goal, future in self._waiting if goal > value]
+        for future in due:
+            if not future.done():
+                future.set_result(None)
+
+    async def reached(self, goal: int) -> None:
+        while self.value < goal:
+            future = asyncio.get_running_loop().create_future()
+            self._waiting.append((goal, future))
+            await future
+
+
+async def _in_thread(
+    work: Callable[_Arguments, _Result], *args: _Arguments.args, **kwargs: _Arguments.kwargs
+) -> _Result:
+    """Run blocking file work in a thread; a cancellation waits for it, so that nobody meets it half done."""
+    future = asyncio.get_running_loop().run_in_executor(None, partial(work, *args, **kwargs))
+    try:
+        return await asyncio.shield(future)
+    except asyncio.CancelledError:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait([future])
+        raise
