@@ -54,7 +54,7 @@ class SecretFilter:
             text = text.replace(value, name)
         return text
 
-    def clean(self, value: Any) -> Any:  # noqa: ANN401 - a field may be anything that can be printed
+    def clean(self, value: Any) -> Any:
         """`value` as JSON types without secrets; what JSON does not know becomes its `repr`, NaN and infinity None."""
         if isinstance(value, dict):
             return {self.text(str(key)): self.clean(item) for key, item in value.items()}
@@ -64,7 +64,7 @@ class SecretFilter:
         return self.text(plain) if isinstance(plain, str) else plain
 
 
-def _plain(value: Any) -> str | float | bool | None:  # noqa: ANN401 - as `SecretFilter.clean`
+def _plain(value: Any) -> str | float | bool | None:
     if value is None or isinstance(value, (bool, str)):
         return value
     if isinstance(value, Enum):

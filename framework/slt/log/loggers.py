@@ -74,31 +74,31 @@ class Logger:
         self._bound = dict(bound or {})
         self._logger = logging.getLogger(f"{ROOT}.{category}")
 
-    def bind(self, **fields: Any) -> Logger:  # noqa: ANN401 - a field may be anything that can be printed
+    def bind(self, **fields: Any) -> Logger:
         """A logger that adds `fields` to every line."""
         return Logger(self.category, {**self._bound, **fields})
 
-    def debug(self, event: str, **fields: Any) -> None:  # noqa: ANN401 - as above
+    def debug(self, event: str, **fields: Any) -> None:
         """Write a line for whoever looks for a fault."""
         self._write(logging.DEBUG, event, fields)
 
-    def info(self, event: str, **fields: Any) -> None:  # noqa: ANN401 - as above
+    def info(self, event: str, **fields: Any) -> None:
         """Write a line that a person may want to see."""
         self._write(logging.INFO, event, fields)
 
-    def warning(self, event: str, **fields: Any) -> None:  # noqa: ANN401 - as above
+    def warning(self, event: str, **fields: Any) -> None:
         """Write a line that a person should see; slt goes on as before."""
         self._write(logging.WARNING, event, fields)
 
-    def error(self, event: str, **fields: Any) -> None:  # noqa: ANN401 - as above
+    def error(self, event: str, **fields: Any) -> None:
         """Write a line about something that did not work. ``exc_info=True`` or an exception adds the traceback."""
         self._write(logging.ERROR, event, fields)
 
-    def exception(self, event: str, **fields: Any) -> None:  # noqa: ANN401 - as above
+    def exception(self, event: str, **fields: Any) -> None:
         """`error` with the traceback of the exception being handled."""
         self._write(logging.ERROR, event, {"exc_info": True, **fields})
 
-    def critical(self, event: str, **fields: Any) -> None:  # noqa: ANN401 - as above
+    def critical(self, event: str, **fields: Any) -> None:
         """Write a line about something that ends the run or endangers money."""
         self._write(logging.CRITICAL, event, fields)
 
@@ -122,7 +122,7 @@ def get_logger(category: str) -> Logger:
     return Logger(category)
 
 
-def _exc_info(value: object) -> Any:  # noqa: ANN401 - the union that `makeRecord` takes
+def _exc_info(value: object) -> Any:
     if isinstance(value, BaseException):
         return (type(value), value, value.__traceback__)
     if isinstance(value, tuple):
