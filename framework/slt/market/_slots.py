@@ -20,7 +20,7 @@ __all__ = ["Slot", "Working", "new_slot"]
 
 _DUST = 1e-12
 """Share of a fill below which what is left of a position is float noise, where no step size says so."""
-_KEPT = ("leverage", "quantity", "entry_price", "margin", "last", "time", "price", "is_gap")
+_KEPT = ("leverage", "quantity", "entry_price", "margin", "last", "time", "price", "is_gap", "is_underway")
 
 
 @define(eq=False)
@@ -34,8 +34,7 @@ class Working:
         priority: Rank among orders at one level; lower first.
         sequence: Age; lower is older.
         reserved: Margin and fee kept free for it, quote currency.
-        is_ready: A market order may fill at the next call.
-        is_behind: It was decided at a price that the book had not been given yet.
+        is_ready: It may fill on the way to the point under way; a market order waits for the next point.
     """
 
     order: Order
@@ -45,7 +44,6 @@ class Working:
     sequence: int
     reserved: float = 0.0
     is_ready: bool = True
-    is_behind: bool = False
 
 
 @define(eq=False)
@@ -60,9 +58,10 @@ class Slot:
         entry_price: Mean entry price; 0 when flat.
         margin: Isolated margin; 0 when flat or cross.
         last: Where the price is now; NaN = unknown.
-        time: Time of the price point under way, ms UTC; -1 before the first.
+        time: Time of the latest price point, ms UTC; -1 before the first.
         price: Its price.
         is_gap: Whether it is one after a gap.
+        is_underway: The price has not arrived at it yet.
         orders: Working orders, oldest first.
         liquidation: Price that liquidates; None = none. Kept for isolated positions only.
         floor: Highest level that a falling price sets off.
@@ -84,6 +83,7 @@ class Slot:
     time: int = -1
     price: float = math.nan
     is_gap: bool = False
+    is_underway: bool = False
     orders: list[Working] = field(factory=list)
     liquidation: float | None = None
     floor: float = -math.inf
@@ -116,7 +116,7 @@ class Slot:
         return min(abs(signed), abs(self.quantity)) if self.quantity * signed < 0 else 0.0
 
     def seek_funding(self) -> None:
-        """Find the first settlement after the price point under way."""
+        """Find the first settlement after the latest price point."""
         self.funding_index = bisect_right(self.funding_times, self.time)
         more = self.funding_index < len(self.funding_times)
         self.funding_time = self.funding_times[self.funding_index] if more else math.inf
@@ -134,7 +134,6 @@ class Slot:
                     "sequence": one.sequence,
                     "reserved": one.reserved,
                     "is_ready": one.is_ready,
-                    "is_behind": one.is_behind,
                 }
                 for one in self.orders
             ],

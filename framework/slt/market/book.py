@@ -6,8 +6,8 @@ order is liquidation, stop, exit, target, then age. Rules, in full:
 
 * A stop or take-profit fills at its level plus slippage, a limit at its own price as maker, each in full at a touch; a
   limit that the market has already passed when it arrives fills at once at the last price as taker, without slippage.
-* A market order fills at the first price after the one it was decided at. One with a `level` fills there if the price
-  crosses it on the way, else at the end of the way.
+* A market order fills at the next point that the book is given. One with a `level` fills there if the price crosses it
+  on the way (to the next point, or to the one under way), else at the end of the way.
 * A reduce-only order shrinks to the position (the rest expires) and expires when there is none to reduce.
 * An entry that cannot be paid for is rejected when it comes, or expires when it would fill.
 * The last price stands in for the mark price.
@@ -197,7 +197,6 @@ class Book:
                 sequence=self._sequence,
                 reserved=reserved,
                 is_ready=not is_market or order.level is not None,
-                is_behind=slot.time < order.time,
             )
         )
 
@@ -207,7 +206,8 @@ class Book:
         """Move a symbol's price towards a point, up to and including the first thing that happens on the way.
 
         Args:
-            point: The next price of its symbol; or the same point as before, to go on with the way to it.
+            point: The next price of its symbol; or, after an answer that was not empty, the same point again, to go on
+                with the way to it.
 
         Returns:
             What happened, in order: funding due, or the first fill or expiry. Empty: the price has arrived.
@@ -217,25 +217,26 @@ class Book:
         """
         slot = self._slots.get(point.symbol) or self._slot(point.symbol)
         price = point.price
-        if price != slot.price or point.time != slot.time or point.is_gap != slot.is_gap:
+        if not slot.is_underway or price != slot.price or point.time != slot.time or point.is_gap != slot.is_gap:
             events = self._begin(slot, point)
             if events:
                 return events
         if not slot.is_slow and slot.floor < price < slot.ceiling:
             slot.last = price
+            slot.is_underway = False
             return []
-        return self._match(slot, point)
+        events = self._match(slot, point)
+        slot.is_underway = bool(events)
+        return events
 
     def _begin(self, slot: Slot, point: PricePoint) -> list[Event]:
+        """Take a new point: market orders may fill now, and funding that has come due is paid."""
         if not 0 < point.price < math.inf:
             raise BrokerError(f"{point.symbol}: found the price {point.price} at {point.time}, allowed is above 0")
-        slot.time, slot.price, slot.is_gap = point.time, point.price, point.is_gap
+        slot.time, slot.price, slot.is_gap, slot.is_underway = point.time, point.price, point.is_gap, True
         if slot.is_slow:
             for working in slot.orders:
-                # An order decided at this very price, before the book was given it, waits for the next one.
-                waits = working.is_behind and not point.is_gap and point.time <= working.order.time
-                working.is_ready = working.is_ready or not waits
-                working.is_behind = False
+                working.is_ready = True
         return self._settle(slot, point) if point.time >= slot.funding_time else []
 
     def _settle(self, slot: Slot, point: PricePoint) -> list[Event]:
