@@ -144,8 +144,8 @@ class GateConfig:
 
     min_samples: int = field(default=100, validator=ge(20))
     min_per_outcome: int = field(default=10, validator=ge(2))
-    folds: int = field(default=5, validator=[ge(1), le(50)])
-    first_train_share: float = field(default=0.4, validator=[gt(0.0), lt(1.0)])
+    folds: int = field(default=8, validator=[ge(1), le(50)])
+    first_train_share: float = field(default=0.3, validator=[gt(0.0), lt(1.0)])
     embargo_minutes: float = field(default=120.0, validator=ge(120.0))
     min_scored: int = field(default=40, validator=ge(10))
     significance_level: float = field(default=0.05, validator=[gt(0.0), lt(1.0)])

@@ -1,0 +1,1 @@
+"""The drivers: the only place with a clock, tasks and I/O."""

@@ -1,0 +1,1 @@
+"""Decisions: engine, portfolio, selector, risk, exits, ledger, learner. No I/O, no clock, no tasks."""
