@@ -31,7 +31,7 @@ class FixedRisk:
     """Sizes so that the loss at the stop, costs included, is 0.5 % of equity, whatever the conviction.
 
     notional = equity * risk_fraction / (stop distance + round-trip cost), both as fractions of the price; the margin is
-    that notional at the highest leverage allowed. Confidence and p_win are not read.
+    that notional at the highest leverage allowed, at most the whole equity. Confidence and p_win are not read.
     """
 
     config: FixedRiskConfig
@@ -51,5 +51,5 @@ class FixedRisk:
         loss = abs(proposal.price - proposal.stop) / proposal.price + account.cost_rate
         if not loss > 0.0:
             return Skip("no distance to the stop", {"loss_at_stop": loss})
-        notional = account.equity * self.config.risk_fraction / loss
+        notional = account.equity * min(self.config.risk_fraction / loss, account.leverage)
         return Size(notional, notional / account.leverage, {"loss_at_stop": loss})
