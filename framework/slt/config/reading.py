@@ -103,7 +103,7 @@ def read_tables(path: Path, environment: Mapping[str, str] | None = None) -> dic
 def chosen_plugins(tables: Mapping[str, Any]) -> list[tuple[str, str]]:
     """``(kind, name)`` of the plugins that a config's tables choose; entries of a wrong type are passed over."""
     plugins = tables.get("plugins", {})
-    chosen = []
+    chosen: list[tuple[str, str]] = []
     for kind in ("feeds", "brokers", "storages", "features", "strategies", "models", "sizers", "exits", "notifiers"):
         value = plugins.get(SINGLE_KINDS.get(kind, kind))
         names = [value] if isinstance(value, str) else value or ()
@@ -123,7 +123,7 @@ def read_config(path: Path, environment: Mapping[str, str] | None = None) -> Set
     """
     tables = read_tables(path, environment)
     problems: list[str] = []
-    sections = {}
+    sections: dict[str, Any] = {}
     for name, cls in KERNEL_SECTIONS.items():
         table = tables.get(name, {})
         if not isinstance(table, dict):
@@ -136,7 +136,7 @@ def read_config(path: Path, environment: Mapping[str, str] | None = None) -> Set
         problems.extend(_doubled(choice))
     if problems:
         raise ConfigError(*(f"{path.name}: {p}" for p in problems))
-    settings = Settings(path=path, options=options, **sections)  # type: ignore[arg-type] # no problem: all are there
+    settings = Settings(path=path, options=options, **sections)
     return _with_mode(settings)
 
 

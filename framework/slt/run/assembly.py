@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
 from slt.config import KERNEL_SECTIONS, render_section
 from slt.errors import ConfigError
 from slt.loader import build_plugins
+from slt.log import get_logger
 from slt.run.dense import Dense
 from slt.run.folders import RunFolder, open_folder
+from slt.storage.journal import Journal
 from slt.storage.writer import Writer
 from slt.trading.core import EngineSetup
 from slt.trading.engine import Engine
 from slt.types import MarketInfo, Run, SymbolRules
 
 if TYPE_CHECKING:
-    from slt.config import Settings
-    from slt.loader import Plugins
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
-__all__ = ["Assembly", "assemble", "effective_config"]
+    from slt.config import Settings
+    from slt.loader import Loaded, Plugins
+
+__all__ = ["Assembly", "assembled", "effective_config"]
 
 _OPEN_TIMEOUT_S = 300.0
+_CLOSE_TIMEOUT_S = 30.0
+_log = get_logger("lifecycle")
 
 
 @frozen(eq=False)
@@ -69,21 +76,23 @@ def effective_config(settings: Settings, plugins: Plugins, *, comments: bool = F
     """The whole configuration as TOML: kernel sections, then every chosen plugin with every option. Holds no secret."""
     sections = {"locks": settings.locks, **{n: getattr(settings, n) for n in KERNEL_SECTIONS if n != "locks"}}
     parts = [render_section(name, sections[name], comments=comments) for name in KERNEL_SECTIONS]
-    singles = [
+    singles: list[Loaded[Any]] = [
         plugins.feed,
         plugins.broker,
         plugins.storage,
         plugins.sizer,
         *([plugins.model] if plugins.model else []),
     ]
-    for loaded in (*singles, *plugins.features, *plugins.strategies, *plugins.exits, *plugins.notifiers):
+    many: list[Loaded[Any]] = [*plugins.features, *plugins.strategies, *plugins.exits, *plugins.notifiers]
+    for loaded in (*singles, *many):
         header = f"{loaded.installed.kind}.{loaded.installed.name}"
         parts.append(render_section(header, loaded.config, comments=comments))
     return "\n".join(parts)
 
 
-async def assemble(settings: Settings, *, is_fresh: bool) -> Assembly:
-    """Build the plugins, ask feed, storage and broker what they have, and make the engine.
+@asynccontextmanager
+async def assembled(settings: Settings, *, is_fresh: bool) -> AsyncIterator[Assembly]:
+    """Build the plugins, ask feed, broker and storage what they have, and make the engine; closes them at the end.
 
     Args:
         settings: The configuration.
@@ -98,18 +107,33 @@ async def assemble(settings: Settings, *, is_fresh: bool) -> Assembly:
     market = await asyncio.to_thread(plugins.feed.hooks.slt_describe_market)
     dense = Dense(plugins, market.symbols, market.interval_ms)
     await asyncio.to_thread(dense.start)
-    async with asyncio.timeout(_OPEN_TIMEOUT_S):
-        rules = dict(await plugins.broker.hooks.slt_open_broker(market=market, wallet=settings.account.initial_equity))
+    async with AsyncExitStack() as opened:
+        opened.push_async_callback(_close, plugins.broker.hooks.slt_close_broker, "broker")
+        async with asyncio.timeout(_OPEN_TIMEOUT_S):
+            opening = plugins.broker.hooks.slt_open_broker(market=market, wallet=settings.account.initial_equity)
+            rules = dict(await opening)
         missing = [s for s in market.symbols if s not in rules]
         if missing:
             raise ConfigError(f"brokers.{plugins.broker.name}: no trading rules for {', '.join(missing)}")
-        storage_text = await plugins.storage.hooks.slt_open_storage()
-    folder = open_folder(
-        Path(settings.run.folder), settings.run.name, effective_config(settings, plugins), is_fresh=is_fresh
-    )
-    engine = Engine(_engine_setup(settings, plugins, market, rules, dense, folder.run_id))
-    writer = Writer(plugins.storage.hooks, None)
-    return Assembly(settings, plugins, folder, market, rules, dense, engine, writer, storage_text)
+        opened.push_async_callback(_close, plugins.storage.hooks.slt_close_storage, "storage")
+        async with asyncio.timeout(_OPEN_TIMEOUT_S):
+            storage_text = await plugins.storage.hooks.slt_open_storage()
+        config = effective_config(settings, plugins)
+        folder = open_folder(Path(settings.run.folder), settings.run.name, config, is_fresh=is_fresh)
+        engine = Engine(_engine_setup(settings, plugins, market, rules, dense, folder.run_id))
+        is_paced = settings.run.mode != "backtest"
+        journal = Journal(folder.path / "journal", sync="always") if is_paced else None
+        writer = Writer(plugins.storage.hooks, journal)
+        yield Assembly(settings, plugins, folder, market, rules, dense, engine, writer, storage_text)
+
+
+async def _close(close: Callable[[], Awaitable[None]], what: str) -> None:
+    """Close one part; a failure is logged, because the run's own result matters more."""
+    try:
+        async with asyncio.timeout(_CLOSE_TIMEOUT_S):
+            await close()
+    except Exception as error:  # noqa: BLE001 # a plugin may raise anything
+        _log.warning("could not be closed", part=what, cause=f"{type(error).__name__}: {error}")
 
 
 def _engine_setup(

@@ -7,51 +7,21 @@ taking effect. Barriers and shadows look at left-out rows later, all at once, wi
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
-from attrs import frozen
+from typing import TYPE_CHECKING
 
 from slt.errors import StoppedError
-from slt.run.snapshots import load_snapshot, save_snapshot
-from slt.types import MINUTE_MS, BarState
+from slt.run.player import Player, Progress, in_order
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
-    from slt.events import Block
     from slt.run.assembly import Assembly
     from slt.run.session import Session
-    from slt.types import Bars
 
-__all__ = ["Progress", "replay"]
+__all__ = ["replay"]
 
-_HOUR_MS = 3_600_000
-_ROWS_PER_BREATH = 64
-"""Rows after which the event loop gets a turn, so that storage and fits move on."""
-
-
-@frozen
-class Progress:
-    """How far a run is.
-
-    Attributes:
-        time: Event time, ms UTC.
-        rows: Rows of bars done.
-        total_rows: Rows in all; None when unknown.
-        symbols: Number of symbols.
-        trades: Closed trades.
-        open_positions: Open positions.
-        equity: Account equity, quote currency.
-    """
-
-    time: int
-    rows: int
-    total_rows: int | None
-    symbols: int
-    trades: int
-    open_positions: int
-    equity: float
+_SNAPSHOT_S = 5.0
+"""Wall time between two snapshots; what a crash loses is done again, with the same result."""
 
 
 async def replay(
@@ -62,7 +32,7 @@ async def replay(
     on_progress: Callable[[Progress], None],
     skip: bool = True,
 ) -> None:
-    """Run the feed's whole history through a session, taking a snapshot after every block.
+    """Run the feed's whole history through a session, taking snapshots between blocks.
 
     Args:
         assembly: The run's parts.
@@ -74,128 +44,19 @@ async def replay(
     Raises:
         StoppedError: The run was stopped; the same command resumes it.
     """
-    player = _Player(assembly, session, skip=skip)
+    loop = asyncio.get_running_loop()
+    saved = loop.time()
+    player = Player(assembly, session, skip=skip)
     start = player.resume() if assembly.folder.is_resumed else assembly.market.start
     blocks = assembly.plugins.feed.hooks.slt_read_bars(start=start, rows=assembly.settings.run.block_bars)
-    for bars in _in_order(blocks):
+    for bars in in_order(blocks):
         await player.play(bars)
-        save_snapshot(assembly.folder.snapshot, player.snapshot())
         on_progress(player.progress())
         await assembly.writer.wait_for_room()
-        if stopping():
-            raise StoppedError(f"stopped at {player.time}; the same command resumes run {assembly.folder.run_id}")
+        is_stopping = stopping()
+        if is_stopping or loop.time() - saved >= _SNAPSHOT_S:
+            player.save()
+            saved = loop.time()
+        if is_stopping:
+            raise StoppedError(f"run {assembly.folder.run_id} is stopped and saved; the same command resumes it")
     await player.finish()
-
-
-def _in_order(blocks: Iterator[Bars]) -> Iterator[Bars]:
-    """The feed's blocks, checked for the one promise that a wrong back-test would hide: time only moves forward."""
-    last = None
-    for bars in blocks:
-        times = bars.close_time
-        if len(times) and ((last is not None and times[0] <= last) or (np.diff(times) <= 0).any()):
-            raise ValueError(f"the feed went back in time at {int(times[0])}")
-        if len(times):
-            last = int(times[-1])
-            yield bars
-
-
-class _Player:
-    """Plays blocks through a session."""
-
-    def __init__(self, assembly: Assembly, session: Session, *, skip: bool) -> None:
-        self._assembly = assembly
-        self._session = session
-        self._skip = skip
-        self._timer_ms = assembly.settings.run.equity_every_minutes * MINUTE_MS
-        self._rows = 0
-        self._last_prices: dict[str, float] = {}
-        self.time = assembly.market.start
-
-    async def play(self, bars: Bars) -> None:
-        """Play one block."""
-        session = self._session
-        block = session.compute(bars)
-        busy = self._busy_rows(block)
-        row, handled = 0, 0
-        while row < len(bars):
-            if self._skip and session.is_idle:
-                row = self._next_busy(busy, row, bars)
-            else:
-                await session.move_through_bar(block, row)
-            block = await session.close_bar(block, row, int(bars.close_time[row]))
-            row += 1
-            handled += 1
-            if handled % _ROWS_PER_BREATH == 0:
-                await asyncio.sleep(0)
-        self._note_prices(bars)
-        self._rows += len(bars)
-        self.time = int(bars.close_time[-1])
-        await asyncio.sleep(0)
-
-    async def finish(self) -> None:
-        """Close what is open at the end of the data."""
-        await self._session.end_run(self._last_prices, self.time)
-        self._session.cancel_fits()
-
-    def progress(self) -> Progress:
-        """How far the run is."""
-        portfolio = self._session.engine.portfolio
-        return Progress(
-            time=self.time,
-            rows=self._rows,
-            total_rows=self._assembly.market.total_bars,
-            symbols=len(self._assembly.market.symbols),
-            trades=portfolio.trades,
-            open_positions=len(portfolio.holdings),
-            equity=portfolio.equity,
-        )
-
-    def snapshot(self) -> dict[str, Any]:
-        """The whole run at the end of a block, taken at one bar."""
-        session, assembly = self._session, self._assembly
-        return {
-            "time": self.time,
-            "rows": self._rows,
-            "last_prices": self._last_prices,
-            "engine": session.engine.snapshot(),
-            "dense": session.dense.snapshot(),
-            "broker": assembly.plugins.broker.hooks.slt_snapshot_broker(),
-            "results": session.results,
-        }
-
-    def resume(self) -> int:
-        """Take the snapshot back; returns its time."""
-        session, assembly = self._session, self._assembly
-        state = load_snapshot(assembly.folder.snapshot)
-        assert state is not None  # noqa: S101 # the folder is resumed only when it has a snapshot
-        self.time, self._rows, self._last_prices = state["time"], state["rows"], state["last_prices"]
-        session.engine.restore(state["engine"])
-        session.dense.restore(state["dense"])
-        assembly.plugins.broker.hooks.slt_restore_broker(state=state["broker"])
-        session.results = state["results"]
-        for plugin in assembly.plugins.strategies:
-            session.dense.use_model(plugin.name, *session.engine.champion(plugin.name))
-        session.start_pending_fits()
-        return self.time
-
-    def _busy_rows(self, block: Block) -> np.ndarray[Any, np.dtype[np.intp]]:
-        """Rows that are played even when nothing is open: proposals, timers, the last row."""
-        times = block.bars.close_time
-        busy = (times % self._timer_ms == 0) | (times % _HOUR_MS == 0)
-        for view in block.views:
-            busy |= (view.signals.side != 0).any(axis=1)
-        busy[-1] = True
-        return np.flatnonzero(busy)
-
-    def _next_busy(self, busy: np.ndarray[Any, np.dtype[np.intp]], row: int, bars: Bars) -> int:
-        found = int(busy[np.searchsorted(busy, row)])
-        due = self._session.next_fit_time
-        if due is not None:
-            found = min(found, max(row, int(np.searchsorted(bars.close_time, due))))
-        return found
-
-    def _note_prices(self, bars: Bars) -> None:
-        for column, symbol in enumerate(bars.symbols):
-            traded = np.flatnonzero(bars.state[:, column] == BarState.TRADED)
-            if len(traded):
-                self._last_prices[symbol] = float(bars.close[traded[-1], column])

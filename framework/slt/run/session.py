@@ -22,6 +22,7 @@ from slt.events import (
     StartFit,
     Store,
     SubmitOrder,
+    Tick,
     UseModel,
 )
 from slt.log import get_logger
@@ -33,14 +34,16 @@ if TYPE_CHECKING:
 
     from slt.hookspecs import BrokerSpecs
     from slt.notify import Outbox
+    from slt.report import CandleRecorder
     from slt.run.dense import Dense
     from slt.storage.writer import Writer
     from slt.trading.engine import Engine
-    from slt.types import FitRequest
+    from slt.types import Bars, FitRequest
 
 __all__ = ["Results", "Session"]
 
 _BROKER_TIMEOUT_S = 30.0
+_TRADED = int(BarState.TRADED)
 _log = get_logger("execution")
 _learning_log = get_logger("learning")
 
@@ -85,6 +88,7 @@ class Session:
         outbox: Where notices go; None sends none.
         fit: Carries out one fit; None where no model plugin is chosen.
         tasks: Owner of the tasks that fits run in.
+        candles: Keeps candles for the report's charts.
         path: Path of prices within a bar: ``adverse`` or ``ohlc``.
         is_durable: Whether a submit waits until its intent is on disk (always in live and paper; a back-test repeats
             from its snapshot instead).
@@ -100,12 +104,14 @@ class Session:
         outbox: Outbox | None,
         fit: Callable[[FitRequest], Awaitable[FitReport]] | None,
         tasks: asyncio.TaskGroup,
+        candles: CandleRecorder,
         path: str,
         is_durable: bool,
     ) -> None:
         self.engine = engine
         self.dense = dense
         self.results = Results()
+        self.candles = candles
         self.time = 0
         self._broker = broker
         self._writer = writer
@@ -128,8 +134,9 @@ class Session:
         portfolio = self.engine.portfolio
         return not portfolio.holdings and not portfolio.entries
 
-    def compute(self, bars: Any) -> Block:
-        """The dense part of a block; a plugin that raised halts entries from here on."""
+    def compute(self, bars: Bars) -> Block:
+        """The dense part of a block; its candles are kept, coarser, for the report."""
+        self.candles.add(bars)
         return self.dense.compute(bars)
 
     async def handle(self, event: Event) -> bool:
@@ -168,6 +175,8 @@ class Session:
             time = int(bars.close_time[row]) if index == 3 else opened + index * step
             for symbol, path in paths:
                 await self.move_price(PricePoint(time, symbol, path[index], is_gap=index == 0))
+        if len(paths) < len(self.engine.portfolio.holdings):
+            await self.handle(Tick(int(bars.close_time[row])))
 
     async def move_price(self, point: PricePoint) -> None:
         """Move one symbol's price, let exits decide on it, and let orders on the way fill."""
@@ -204,7 +213,7 @@ class Session:
         sides.update({s: h.position.side for s, h in portfolio.holdings.items()})
         paths = []
         for column, symbol in enumerate(bars.symbols):
-            if symbol in sides and bars.state[row, column] == BarState.TRADED:
+            if symbol in sides and bars.state[row, column] == _TRADED:
                 prices = (bars.open, bars.high, bars.low, bars.close)
                 o, h, low, c = (float(p[row, column]) for p in prices)
                 paths.append((symbol, bar_path(o, h, low, c, sides[symbol], self._path)))

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 __all__ = ["Barriers"]
 
 
+_TRADED = int(BarState.TRADED)
+
+
 @define(eq=False)
 class _Track:
     """One sample under way. `entry` is NaN until the bar after the decision opens."""
@@ -103,7 +106,7 @@ class Barriers:
             return 0
         bars, column = span.bars, track.column
         after = int(np.searchsorted(bars.close_time[span.start : span.stop], track.sample.time, side="right"))
-        traded = np.flatnonzero(bars.state[span.start + after : span.stop, column] == BarState.TRADED)
+        traded = np.flatnonzero(bars.state[span.start + after : span.stop, column] == _TRADED)
         if len(traded) == 0:
             return span.stop - span.start
         row = after + int(traded[0])
@@ -123,7 +126,7 @@ class Barriers:
         deadline = np.array([t.deadline for t in tracks])
         rows = slice(span.start, span.stop)
         high, low = bars.high[rows, columns], bars.low[rows, columns]
-        traded = bars.state[rows, columns] == BarState.TRADED
+        traded = bars.state[rows, columns] == _TRADED
         is_long = side > 0
         stopped = side * (np.where(is_long, low, high) - stop) <= 0
         reached = side * (np.where(is_long, high, low) - target) >= 0

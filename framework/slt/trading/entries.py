@@ -10,15 +10,18 @@ from attrs import evolve
 
 from slt.events import SubmitOrder
 from slt.rules import bracket_of, check_order
+from slt.statistics import wilson_interval
 from slt.trading.exits import make_outlook
 from slt.trading.ledger import ENTERED, write_decision
 from slt.trading.portfolio import PendingEntry
 from slt.trading.risk import Refusal
 from slt.trading.selector import Candidate, opposed_symbols, rank
-from slt.trading.sizing import allowed_leverage, cap_size, floored_stop, round_trip_cost, wilson_lower_bound
+from slt.trading.sizing import allowed_leverage, cap_size, floored_stop, round_trip_cost
 from slt.types import Account, Order, OrderRole, OrderSide, OrderType, Proposal, Sample, Skip, orient
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from slt.events import BarsClosed, Block, View
     from slt.trading.core import Core
     from slt.types import SymbolRules
@@ -148,7 +151,7 @@ class EntryDesk:
         core, numbers, proposal = self._core, candidate.numbers, candidate.proposal
         portfolio, risk = core.portfolio, core.setup.risk
         equity, in_use = portfolio.equity, portfolio.margin_in_use
-        win_rate = wilson_lower_bound(sum(portfolio.results), len(portfolio.results))
+        win_rate = _proven_win_rate(portfolio.results)
         confidence = proposal.confidence if candidate.p_win is None else candidate.p_win
         bracket = bracket_of(rules, risk.max_loss_at_stop * equity / (numbers["stop_fraction"] + numbers["cost_rate"]))
         leverage = allowed_leverage(risk, bracket, numbers["stop_fraction"], win_rate, confidence)
@@ -251,6 +254,11 @@ class EntryDesk:
             p_win=candidate.p_win,
             refused_by=refused_by,
         )
+
+
+def _proven_win_rate(results: Collection[bool]) -> float:
+    """Lower end of the 95 % Wilson interval of the recent win rate; 0 without trades."""
+    return wilson_interval(sum(results), len(results))[0]
 
 
 def _probability(view: View, row: int, column: int, side: int) -> float | None:

@@ -18,24 +18,7 @@ __all__ = [
     "floored_stop",
     "leverage_curve",
     "round_trip_cost",
-    "wilson_lower_bound",
 ]
-
-_Z_90 = 1.2815515655446004
-"""One-sided 90 % quantile of the normal distribution."""
-
-
-def wilson_lower_bound(wins: int, trades: int, z: float = _Z_90) -> float:
-    """Lower end of the Wilson score interval of a win rate; 0 without trades.
-
-    Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference", 1927.
-    """
-    if trades == 0:
-        return 0.0
-    share = wins / trades
-    centre = share + z * z / (2 * trades)
-    spread = z * math.sqrt(share * (1 - share) / trades + z * z / (4 * trades * trades))
-    return (centre - spread) / (1 + z * z / trades)
 
 
 def round_trip_cost(rules: SymbolRules) -> float:

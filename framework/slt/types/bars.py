@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from attrs import evolve, frozen
@@ -65,11 +65,12 @@ class Bars:
     def rows(self, start: int, stop: int) -> Bars:
         """Rows ``start:stop`` as a view on the same memory."""
         span = slice(start, stop)
-        return evolve(self, close_time=self.close_time[span], **{name: getattr(self, name)[span] for name in _FIELDS})
+        fields: dict[str, Any] = {name: getattr(self, name)[span] for name in _FIELDS}
+        return evolve(self, close_time=self.close_time[span], **fields)
 
     def columns(self, indices: list[int]) -> Bars:
         """The chosen symbols, in the order given, copied."""
-        fields = {name: np.ascontiguousarray(getattr(self, name)[:, indices]) for name in _FIELDS}
+        fields: dict[str, Any] = {name: np.ascontiguousarray(getattr(self, name)[:, indices]) for name in _FIELDS}
         return evolve(self, symbols=tuple(self.symbols[i] for i in indices), **fields)
 
     @classmethod
@@ -87,7 +88,7 @@ class Bars:
         times = np.concatenate([b.close_time for b in blocks])
         if (np.diff(times) <= 0).any():
             raise ValueError("blocks to concatenate must follow each other in time")
-        fields = {name: np.concatenate([getattr(b, name) for b in blocks]) for name in _FIELDS}
+        fields: dict[str, Any] = {name: np.concatenate([getattr(b, name) for b in blocks]) for name in _FIELDS}
         return cls(symbols=first.symbols, interval_ms=first.interval_ms, close_time=times, **fields)
 
     @classmethod

@@ -1,0 +1,45 @@
+"""``slt config``: is a configuration right, and what does it come to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from slt.config import read_config
+from slt.loader import build_plugins
+
+__all__ = ["config", "config_option"]
+
+config_option = click.option(
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path),
+    default=Path("config.toml"),
+    show_default=True,
+    help="The configuration file.",
+)
+
+
+@click.group()
+def config() -> None:
+    """Check a configuration; show it with every option."""
+
+
+@config.command("check")
+@config_option
+def check_config(config_path: Path) -> None:
+    """Check a configuration, plugins' options included, without running anything."""
+    settings = read_config(config_path)
+    build_plugins(settings)
+    click.echo(f"{config_path}: fine; {len(settings.chosen())} plugins chosen")
+
+
+@config.command("show")
+@config_option
+def show_config(config_path: Path) -> None:
+    """Print the effective configuration: every option with its value and meaning."""
+    from slt.run.assembly import effective_config  # noqa: PLC0415 # pulls in the engine
+
+    settings = read_config(config_path)
+    click.echo(effective_config(settings, build_plugins(settings), comments=True))

@@ -1,0 +1,68 @@
+"""``slt why``: which gate let a symbol's proposals through, or refused them, with the numbers."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from slt.cli.config import config_option
+from slt.cli.stored import find_run, with_storage
+from slt.cli.tables import print_table
+from slt.storage.contract import Query
+from slt.types import Decision
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from slt.hookspecs import StorageSpecs
+
+__all__ = ["why"]
+
+
+@click.command()
+@click.argument("symbol")
+@click.option("--at", "moment", help="Decisions up to this time, ISO 8601, UTC; default: the end.")
+@click.option("--run", "run_id", help="The run; default: the newest.")
+@click.option("--limit", default=20, show_default=True, help="How many decisions.")
+@config_option
+def why(symbol: str, moment: str | None, run_id: str | None, limit: int, config_path: Path) -> None:
+    """Tell what became of SYMBOL's proposals: newest first, one line each, with the gate and its numbers."""
+    until = None if moment is None else parse_moment(moment) + 1
+
+    async def read(storage: StorageSpecs) -> tuple[str, list[Decision]]:
+        run = await find_run(storage, run_id)
+        query = Query(Decision, run_id=run.id, symbol=symbol.upper(), until=until, newest_first=True, limit=limit)
+        return run.id, [d for d in await storage.slt_read_records(query=query) if isinstance(d, Decision)]
+
+    found_run, decisions = with_storage(config_path, read)
+    if not decisions:
+        click.echo(f"run {found_run}: no strategy proposed anything for {symbol.upper()} up to then")
+        return
+    rows: list[list[object]] = [
+        [
+            datetime.fromtimestamp(d.time / 1000, UTC).strftime("%Y-%m-%d %H:%M"),
+            "long" if d.side > 0 else "short",
+            f"{d.strategy}: {d.reason}",
+            f"{d.confidence:.2f}",
+            "UNTRAINED" if d.p_win is None else f"{d.p_win:.2f} (v{d.model_version})",
+            d.outcome,
+            d.detail,
+            " ".join(f"{name}={value:.6g}" for name, value in d.numbers.items()),
+        ]
+        for d in decisions
+    ]
+    heads = ["time (UTC)", "side", "proposal", "confidence", "p_win", "gate", "why", "numbers"]
+    print_table(heads, rows, title=f"{symbol.upper()} in run {found_run}, newest first")
+
+
+def parse_moment(text: str) -> int:
+    """An ISO 8601 time as ms UTC; a time without zone is UTC."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise click.UsageError(f"--at: found `{text}`, allowed is a time like 2025-05-20T14:35") from None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return round(moment.timestamp() * 1000)
