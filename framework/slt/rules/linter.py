@@ -181,7 +181,7 @@ def _fit_quantity(order: Order, rules: SymbolRules, reference: float | None, max
 def _least_quantity(order: Order, rules: SymbolRules, reference: float | None) -> float:
     is_market = order.type != OrderType.LIMIT
     least = ceil_quantity(rules, _smallest(lot_of(rules, is_market=is_market)), is_market=is_market)
-    if order.reduce_only or reference is None or not rules.min_notional:
+    if order.reduce_only or reference is None or reference <= 0 or not rules.min_notional:
         return least
     wanted = rules.min_notional / to_decimal(reference)
     by_notional = ceil_quantity(rules, float(wanted), is_market=is_market)
