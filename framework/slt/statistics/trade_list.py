@@ -17,8 +17,8 @@ __all__ = ["calculate_trade_hash", "group_trades", "order_trades", "total_trades
 
 
 def order_trades(trades: Iterable[Trade]) -> list[Trade]:
-    """Trades in exit order: by exit time, symbol, entry time, then canonical text, so that ids decide nothing."""
-    return sorted(trades, key=lambda t: (t.exit_time, t.symbol, t.entry_time, _canonical_line(t)))
+    """Trades in exit order: by exit time, symbol, entry time, then canonical text; the id decides between equals."""
+    return sorted(trades, key=lambda t: (t.exit_time, t.symbol, t.entry_time, _canonical_line(t), t.id))
 
 
 def calculate_trade_hash(trades: Iterable[Trade]) -> str:

@@ -1,0 +1,108 @@
+"""Coarse candles for the charts, gathered while a run reads its bars."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from attrs import frozen
+
+from slt.types import BarState
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from slt.types import Bars
+
+__all__ = ["CandleRecorder", "Candles", "choose_interval"]
+
+_MINUTE_MS = 60_000
+_STEPS_MINUTES = (1, 3, 5, 15, 30, 60, 120, 240, 720, 1440)
+_COMPACT_AFTER = 512
+
+
+@frozen(eq=False)
+class Candles:
+    """Candles of one symbol, oldest first; spans without a trade have none.
+
+    Attributes:
+        interval_ms: Length of one candle.
+        open_time: int64 ``[n]``, ms UTC, inclusive start.
+        open: float64 ``[n]``, quote currency per unit.
+        high: As `open`.
+        low: As `open`.
+        close: As `open`.
+    """
+
+    interval_ms: int
+    open_time: NDArray[np.int64]
+    open: NDArray[np.float64]
+    high: NDArray[np.float64]
+    low: NDArray[np.float64]
+    close: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.open_time)
+
+
+def choose_interval(span_ms: int, base_interval_ms: int, max_candles: int = 3000) -> int:
+    """Find the candle length that keeps a chart readable and the file small.
+
+    Args:
+        span_ms: Length of the run.
+        base_interval_ms: Interval of the bars.
+        max_candles: Most candles a symbol.
+
+    Returns:
+        The shortest usual length in ms that is a multiple of the base interval and gives at most `max_candles`; the
+        longest, a day, where none does.
+    """
+    steps = [m * _MINUTE_MS for m in _STEPS_MINUTES if m * _MINUTE_MS % base_interval_ms == 0] or [base_interval_ms]
+    return next((step for step in steps if span_ms <= step * max_candles), steps[-1])
+
+
+class CandleRecorder:
+    """Gathers candles of a coarser interval out of blocks of bars, at any cut of the blocks.
+
+    Args:
+        symbols: Column order of every block to come.
+        interval_ms: Length of the candles, a multiple of the bars' interval.
+    """
+
+    def __init__(self, symbols: tuple[str, ...], interval_ms: int) -> None:
+        self.symbols = symbols
+        self.interval_ms = interval_ms
+        self._parts: list[list[NDArray[np.float64]]] = [[] for _ in symbols]
+
+    def add(self, bars: Bars) -> None:
+        """Take in the next block, in time order."""
+        starts = (bars.close_time - bars.interval_ms) // self.interval_ms * self.interval_ms
+        for column in range(len(self.symbols)):
+            traded = bars.state[:, column] == BarState.TRADED
+            if not traded.any():
+                continue
+            fields = (starts, *(x[:, column] for x in (bars.open, bars.high, bars.low, bars.close)))
+            parts = self._parts[column]
+            parts.append(_merge(np.stack([f[traded].astype(np.float64) for f in fields])))
+            if len(parts) > _COMPACT_AFTER:
+                parts[:] = [_merge(np.concatenate(parts, axis=1))]
+
+    def candles(self) -> dict[str, Candles]:
+        """Give the candles so far; a symbol that never traded is left out."""
+        recorded = zip(self.symbols, self._parts, strict=True)
+        return {symbol: self._finish(parts) for symbol, parts in recorded if parts}
+
+    def _finish(self, parts: Sequence[NDArray[np.float64]]) -> Candles:
+        start, first, high, low, last = _merge(np.concatenate(parts, axis=1))
+        return Candles(self.interval_ms, start.astype(np.int64), first, high, low, last)
+
+
+def _merge(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Join neighbours of one start; rows are start, open, high, low, close (ms are exact in float64)."""
+    start = rows[0]
+    first = np.flatnonzero(np.concatenate([[True], start[1:] != start[:-1]]))
+    last = np.concatenate([first[1:], [len(start)]]) - 1
+    high, low = np.maximum.reduceat(rows[2], first), np.minimum.reduceat(rows[3], first)
+    return np.stack([start[first], rows[1][first], high, low, rows[4][last]])
