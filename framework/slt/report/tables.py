@@ -179,7 +179,8 @@ def _score(value: float | str | None) -> str:
         return ""
     if isinstance(value, float):
         return f"{value:.4f}".replace("-", "\N{MINUS SIGN}")
-    return escape(value)
+    text = str(value)
+    return escape(text) if len(text) <= 24 else f'<span title="{escape(text)}">{escape(text[:12])}...</span>'
 
 
 def _finite(value: float | None) -> float | None:

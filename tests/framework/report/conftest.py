@@ -120,6 +120,8 @@ def make_model(rng, version, fitted, samples):
     shares = rng.dirichlet(np.full(len(FEATURES), 1.2))
     metrics = {
         "log_loss": 0.68,
+        "artefact_sha256": "0123456789abcdef" * 4,
+        "folds": [{"train": 20, "test": 5}],
         "brier": 0.24,
         "base_rate": 0.46,
         "champion": {"log_loss": 0.69, "brier": 0.245},
