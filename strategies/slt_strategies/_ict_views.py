@@ -1,36 +1,38 @@
 """The six views of `ict_smc`: how much the features support a side now.
 
 Every view is a weighted mean of parts. A part is a feature seen from the side in question (odd features times +1 or
--1), divided by the value that counts as full support and clipped. Parts that are NaN drop out and the weights of the
-others are scaled up; with less than 60 % of the weight known the view is NaN.
+-1), divided by the value that counts as full and clipped. Full is about what one row in ten reaches in size on a random
+walk: order_blocks_count 0.4, fvg_count 0.25, liquidity_context 0.6, liquidity_grab 0.25, institutional_participation
+0.5, order_flow 0.1, institutional_candle 0.25; the others count as they are. Parts that are NaN drop out and the
+weights of the others are scaled up; with less than 60 % of the weight known the view is NaN.
 
 Confidence, parts in [0, 1] (no support = 0), weights in percent:
 
-=====================  ======  ============================================================================
-group                  weight  part
-=====================  ======  ============================================================================
-structure (30)             20  structure_integrity where market_structure goes with the side, else 0
-..                         10  market_structure (1 after a BOS, 0.5 after a CHoCH only)
-zones (25)                 15  order_blocks_count, full at 0.5
-..                         10  fvg_count, full at 0.5
-liquidity (20)             12  liquidity_context, full at 0.5
-..                          8  liquidity_grab, full at 0.5
-institution (15)            5  institutional_participation, full at 0.5
-..                          5  order_flow, full at 0.2
-..                          5  institutional_candle, full at 0.5
-timeframes (10)             6  timeframe_convergence where the weighted trend goes with the side, else 0
-..                          4  trend_alignment_enhanced
-=====================  ======  ============================================================================
+================  ======  =================================================================================
+group             weight  part
+================  ======  =================================================================================
+structure (30)        20  structure_integrity where market_structure goes with the side, else 0
+..                    10  market_structure (1 after a BOS, 0.5 after a CHoCH only)
+zones (25)            15  order_blocks_count
+..                    10  fvg_count
+liquidity (20)        12  liquidity_context
+..                     8  liquidity_grab
+institution (15)       5  institutional_participation
+..                     5  order_flow
+..                     5  institutional_candle
+timeframes (10)        6  timeframe_convergence where the weighted trend goes with the side, else 0
+..                     4  trend_alignment_enhanced
+================  ======  =================================================================================
 
 Rebound and continuation are ``(1 + mean) / 2`` over parts in [-1, 1]:
 
-* rebound: 30 liquidity_grab (full at 0.5), 25 order_blocks_count (full at 0.5), 20 nearness to the protecting swing
-  (``1 - d / 2`` for a distance of d ATR on the right side of it, -1 beyond it), 15 order_flow (full at 0.2), 10
-  trend_alignment_enhanced.
-* continuation: 35 trend_alignment_enhanced, 25 timeframe_convergence signed by the weighted trend, 20 order_flow (full
-  at 0.2), 10 institutional_candle (full at 0.5), 10 market_structure.
+* rebound: 30 liquidity_grab, 25 order_blocks_count, 20 nearness to the protecting swing (``1 - d / 2`` for a distance
+  of d ATR on the right side of it, -1 beyond it), 15 order_flow, 10 trend_alignment_enhanced.
+* continuation: 35 trend_alignment_enhanced, 25 timeframe_convergence signed by the weighted trend, 20 order_flow, 10
+  institutional_candle, 10 market_structure.
 
-These are rules, not probabilities that were fitted to anything.
+The weighted trend is the sign of 3 T_H + 2 T_M + T_L, the structural trends of 1h, 15m and 5m. These views are rules,
+not probabilities that were fitted to anything.
 """
 
 from __future__ import annotations
@@ -63,6 +65,15 @@ FEATURES = (
     "liquidity_context",
 )
 _MIN_KNOWN = 0.6
+_FULL = {
+    "order_blocks_count": 0.4,
+    "fvg_count": 0.25,
+    "liquidity_context": 0.6,
+    "liquidity_grab": 0.25,
+    "institutional_participation": 0.5,
+    "order_flow": 0.1,
+    "institutional_candle": 0.25,
+}
 
 
 def compute_views(features: FeatureBlock) -> dict[str, Array]:
@@ -125,51 +136,51 @@ def _confidence(seen: dict[str, Array]) -> Array:
     with_trend = np.clip(seen["weighted_trend"], 0, 1)
     return _mean(
         (20, seen["structure_integrity"] * with_structure),
-        (10, _support(seen["market_structure"])),
-        (15, _support(seen["order_blocks_count"], 0.5)),
-        (10, _support(seen["fvg_count"], 0.5)),
-        (12, _support(seen["liquidity_context"], 0.5)),
-        (8, _support(seen["liquidity_grab"], 0.5)),
-        (5, _support(seen["institutional_participation"], 0.5)),
-        (5, _support(seen["order_flow"], 0.2)),
-        (5, _support(seen["institutional_candle"], 0.5)),
+        (10, _support(seen, "market_structure")),
+        (15, _support(seen, "order_blocks_count")),
+        (10, _support(seen, "fvg_count")),
+        (12, _support(seen, "liquidity_context")),
+        (8, _support(seen, "liquidity_grab")),
+        (5, _support(seen, "institutional_participation")),
+        (5, _support(seen, "order_flow")),
+        (5, _support(seen, "institutional_candle")),
         (6, seen["timeframe_convergence"] * with_trend),
-        (4, _support(seen["trend_alignment_enhanced"])),
+        (4, _support(seen, "trend_alignment_enhanced")),
     )
 
 
 def _rebound(seen: dict[str, Array], room: Array) -> Array:
     nearness = np.where(room < 0, np.float32(-1), np.clip(1 - room / 2, -1, 1)).astype(np.float32)
     mean = _mean(
-        (30, _lean(seen["liquidity_grab"], 0.5)),
-        (25, _lean(seen["order_blocks_count"], 0.5)),
+        (30, _lean(seen, "liquidity_grab")),
+        (25, _lean(seen, "order_blocks_count")),
         (20, nearness),
-        (15, _lean(seen["order_flow"], 0.2)),
-        (10, _lean(seen["trend_alignment_enhanced"])),
+        (15, _lean(seen, "order_flow")),
+        (10, _lean(seen, "trend_alignment_enhanced")),
     )
     return (mean + np.float32(1)) / np.float32(2)
 
 
 def _continuation(seen: dict[str, Array]) -> Array:
     mean = _mean(
-        (35, _lean(seen["trend_alignment_enhanced"])),
+        (35, _lean(seen, "trend_alignment_enhanced")),
         (25, seen["timeframe_convergence"] * seen["weighted_trend"]),
-        (20, _lean(seen["order_flow"], 0.2)),
-        (10, _lean(seen["institutional_candle"], 0.5)),
-        (10, _lean(seen["market_structure"])),
+        (20, _lean(seen, "order_flow")),
+        (10, _lean(seen, "institutional_candle")),
+        (10, _lean(seen, "market_structure")),
     )
     return (mean + np.float32(1)) / np.float32(2)
 
 
-def _support(x: Array, full: float = 1.0) -> Array:
-    """0 without support, 1 from `full` on."""
-    part: Array = np.clip(x / np.float32(full), 0, 1)
+def _support(seen: dict[str, Array], name: str) -> Array:
+    """0 without support, 1 from full support on."""
+    part: Array = np.clip(seen[name] / np.float32(_FULL.get(name, 1.0)), 0, 1)
     return part
 
 
-def _lean(x: Array, full: float = 1.0) -> Array:
+def _lean(seen: dict[str, Array], name: str) -> Array:
     """-1 fully against, +1 fully with the side."""
-    part: Array = np.clip(x / np.float32(full), -1, 1)
+    part: Array = np.clip(seen[name] / np.float32(_FULL.get(name, 1.0)), -1, 1)
     return part
 
 

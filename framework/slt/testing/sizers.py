@@ -77,7 +77,7 @@ class SizerConformance:
                 assert value > 0.0, f"{name} is {value}: {case}"
             carried = answer.margin * case.account.leverage * (1.0 + 1e-9)
             assert answer.notional <= carried, f"notional {answer.notional} exceeds margin times leverage: {case}"
-            assert answer.margin <= case.account.equity * (1.0 + 1e-9), f"margin {answer.margin} exceeds the equity: {case}"
+            assert answer.margin <= case.account.equity * (1.0 + 1e-9), f"margin {answer.margin} above equity: {case}"
         assert sizes, "it skips in all of the situations: nothing was tested"
 
     def test_z03_skip_says_why(self, make_sizer: MakeSizer) -> None:
