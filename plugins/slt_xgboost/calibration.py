@@ -73,8 +73,9 @@ def fit_platt(margin: NDArray[np.float64], won: NDArray[np.bool_]) -> Calibratio
 
     p = 1 / (1 + exp(-(a·z + b))), a and b by Newton's method on the log-loss against the targets
     (wins + 1) / (wins + 2) and 1 / (losses + 2). A negative slope (the booster ranks worse than chance out of fold)
-    means no evidence: `fit_flat`. Source: J. Platt, "Probabilistic outputs for support vector machines", 1999;
-    H.-T. Lin, C.-J. Lin, R. C. Weng, "A note on Platt's probabilistic outputs", Machine Learning 68, 2007.
+    means no evidence: `fit_flat`. No probability is surer than n agreeing rows would make it, (n + 1) / (n + 2).
+    Source: J. Platt, "Probabilistic outputs for support vector machines", 1999; H.-T. Lin, C.-J. Lin, R. C. Weng, "A
+    note on Platt's probabilistic outputs", Machine Learning 68, 2007.
 
     Args:
         margin: float64 ``[n]``, out-of-fold log-odds.
@@ -93,7 +94,8 @@ def fit_platt(margin: NDArray[np.float64], won: NDArray[np.bool_]) -> Calibratio
     reach = float(unit.max() - unit.min())
     knots = np.linspace(float(unit.min()) - reach / 2, float(unit.max()) + reach / 2, _PLATT_KNOTS)
     probability = 1.0 / (1.0 + np.exp(-(slope * knots + intercept)))
-    return Calibration("platt", rows, knots * spread + centre, np.maximum.accumulate(probability))
+    surest = (rows + 1.0) / (rows + 2.0)
+    return Calibration("platt", rows, knots * spread + centre, np.clip(probability, 1.0 - surest, surest))
 
 
 def _solve_logistic(unit: NDArray[np.float64], target: NDArray[np.float64]) -> tuple[float, float]:

@@ -83,7 +83,9 @@ class FitWorker:
         return self._child.process.pid if self._child else None
 
     async def start(self) -> None:
-        """Start the child if there is none; it imports the plugin while this process goes on."""
+        """Start the child if there is none alive; it imports the plugin while this process goes on."""
+        if self._child is not None and self._child.process.poll() is not None:
+            await self._drop(grace_seconds=0.0)
         if self._child is None:
             self._child = await asyncio.to_thread(_start_child, self._setup)
 
