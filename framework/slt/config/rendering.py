@@ -17,6 +17,9 @@ from slt.config.structuring import describe
 __all__ = ["Option", "options_of", "render_section", "render_value"]
 
 
+_WIDTH = 100
+
+
 @frozen
 class Option:
     """One option of a config class.
@@ -64,9 +67,18 @@ def render_section(header: str, made: Any, *, comments: bool = True) -> str:
     texts = _attribute_texts(type(made))
     for spec in attrs.fields(type(made)):
         value = getattr(made, spec.name)
-        line = f"# {spec.name} =" if value is None else f"{spec.name} = {render_value(value)}"
-        lines.append(f"{line}  # {texts.get(spec.name, '')}" if comments else line)
+        if comments:
+            lines.append(f"# {texts.get(spec.name, '')}")
+        lines.append(f"# {spec.name} =" if value is None else f"{spec.name} = {_wrapped(spec.name, value)}")
     return "\n".join(lines) + "\n"
+
+
+def _wrapped(name: str, value: Any) -> str:
+    """A value as TOML, a long list with one entry a line."""
+    text = render_value(value)
+    if isinstance(value, tuple | list) and len(name) + len(text) > _WIDTH:
+        return "[\n" + "".join(f"    {render_value(v)},\n" for v in value) + "]"
+    return text
 
 
 def _attribute_texts(cls: type) -> dict[str, str]:

@@ -13,7 +13,7 @@ from typing import Any
 import attrs
 from attrs import define, field
 
-from slt.types import Fill, FundingPayment, OpenPosition, Order, OrderRole, Outlook, Position, Proposal, Trade
+from slt.types import Fill, FundingPayment, OpenPosition, Order, Outlook, Position, Proposal, Trade
 
 __all__ = ["Holding", "PendingEntry", "Portfolio"]
 
@@ -251,7 +251,7 @@ class Portfolio:
     def _book(self, fill: Fill, order: Order) -> float:
         """Add a fill to its order; an order that is done leaves the working orders."""
         done = self.filled.get(order.client_id, 0.0) + fill.quantity
-        if done >= order.quantity * (1 - _FLAT) or order.role is not OrderRole.ENTRY:
+        if done >= order.quantity * (1 - _FLAT):
             self.orders.pop(order.client_id, None)
             self.filled.pop(order.client_id, None)
         else:
