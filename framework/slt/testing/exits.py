@@ -106,9 +106,9 @@ class ExitConformance:
     def test_e03_is_pure(self, make_exit: MakeExit) -> None:
         """E03: the position stays as it is, and the same question gets the same answer, from another instance too."""
         plugin, other = make_exit(), make_exit()
-        for case, answer in _asked(plugin):
+        for case in _situations(plugin):
             before = copy.deepcopy(case.position)
-            again = _ask(plugin, case)
+            answer, again = _ask(plugin, case), _ask(plugin, case)
             assert case.position == before, f"the position was changed: {case}"
             assert again == answer == _ask(other, case), f"asked twice, it answers {answer} and {again}: {case}"
 
@@ -178,21 +178,21 @@ def _ask(plugin: ExitSpecs, case: ExitCase) -> Answer:
     return plugin.slt_check_exit(position=case.position, point=case.point, outlook=case.outlook)
 
 
-def _asked(plugin: ExitSpecs, *, costs: bool = True) -> Iterator[tuple[ExitCase, Answer]]:
-    """Every case with its answer; then every case on a position that carries all marks left so far."""
-    marks = set()
+def _situations(plugin: ExitSpecs, *, costs: bool = True) -> Iterator[ExitCase]:
+    """Every case; then every case on a position that carries all marks the exit leaves."""
     sides = (1, -1) if costs else (1,)
+    answers = [_ask(plugin, case) for side in sides for case in exit_cases(side, costs=costs)]
+    marks = {answer.name for answer in answers if isinstance(answer, ExitMark)}
     for side in sides:
+        yield from exit_cases(side, costs=costs)
+    for side in sides if marks else ():
         for case in exit_cases(side, costs=costs):
-            answer = _ask(plugin, case)
-            if isinstance(answer, ExitMark):
-                marks.add(answer.name)
-            yield case, answer
-    if marks:
-        for side in sides:
-            for case in exit_cases(side, costs=costs):
-                case.position.marks |= marks
-                yield case, _ask(plugin, case)
+            case.position.marks |= marks
+            yield case
+
+
+def _asked(plugin: ExitSpecs, *, costs: bool = True) -> Iterator[tuple[ExitCase, Answer]]:
+    return ((case, _ask(plugin, case)) for case in _situations(plugin, costs=costs))
 
 
 def _orders(plugin: ExitSpecs) -> Iterator[tuple[ExitCase, ExitOrder]]:

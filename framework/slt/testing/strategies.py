@@ -209,7 +209,7 @@ def _run(make_strategy: MakeStrategy, market: Market, spans: list[tuple[int, int
     plugin = make_strategy()
     bars, features = market
     blocks = [plugin.slt_propose_trades(bars=bars.rows(a, b), features=features.rows(a, b)) for a, b in spans]
-    return _join(blocks)
+    return _join(blocks) if len(blocks) > 1 else blocks[0]
 
 
 def _join(blocks: list[StrategyBlock]) -> StrategyBlock:
