@@ -61,20 +61,26 @@ def structure(table: dict[str, Any], cls: type[T], path: str, problems: list[str
     for key in sorted(table.keys() - fields.keys()):
         options = ", ".join(fields) or "there are none"
         problems.append(f"{path}.{key}: unknown option{nearest(key, fields)} (options: {options})")
-    values = {}
+    values, bad = {}, set()
     for name, spec in fields.items():
         where = f"{path}.{name}"
-        if name not in table:
-            if spec.default is attrs.NOTHING:
-                problems.append(f"{where}: missing; it has no default, give {describe(hints[name])}")
-            continue
-        try:
-            values[name] = _converter().structure(table[name], hints[name])
-        except TypeError as error:
-            problems.append(f"{where}: {error}")
-        else:
-            problems.extend(_validate(values[name], spec, where))
-    return cls(**values) if len(problems) == found_before else None
+        if name in table:
+            try:
+                values[name] = _converter().structure(table[name], hints[name])
+            except TypeError as error:
+                bad.add(name)
+                problems.append(f"{where}: {error}")
+        elif spec.default is attrs.NOTHING:
+            bad.add(name)
+            problems.append(f"{where}: missing; it has no default, give {describe(hints[name])}")
+    if any(fields[name].default is attrs.NOTHING for name in bad):
+        return None
+    with attrs.validators.disabled():
+        made = cls(**values)
+    for name, spec in fields.items():
+        if name not in bad:
+            problems.extend(_validate(made, spec, f"{path}.{name}"))
+    return made if len(problems) == found_before else None
 
 
 @functools.cache
@@ -108,12 +114,13 @@ def _take_texts(value: Any, _: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
-def _validate(value: Any, spec: attrs.Attribute[Any], path: str) -> Iterable[str]:
+def _validate(made: Any, spec: attrs.Attribute[Any], path: str) -> Iterable[str]:
+    value = getattr(made, spec.name)
     if isinstance(value, float) and not math.isfinite(value):
         yield f"{path}: found `{value}`, allowed is a finite number"
     elif value is not None and spec.validator is not None:
         try:
-            spec.validator(None, spec, value)
+            spec.validator(made, spec, value)
         except (ValueError, TypeError) as error:
             text = re.sub(rf"^(Length of )?'{spec.name}' ", r"\1it ", str(error.args[0]))
             text = re.sub(r"(: [^:]*| \(.* was given\)| \(got .*\)|, got .*)$", "", text)

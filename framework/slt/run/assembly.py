@@ -15,6 +15,7 @@ from slt.loader import build_plugins
 from slt.log import get_logger
 from slt.run.dense import Dense
 from slt.run.folders import RunFolder, open_folder
+from slt.storage.contract import Query
 from slt.storage.journal import Journal
 from slt.storage.writer import Writer
 from slt.trading.core import EngineSetup
@@ -118,8 +119,9 @@ async def assembled(settings: Settings, *, is_fresh: bool) -> AsyncIterator[Asse
         opened.push_async_callback(_close, plugins.storage.hooks.slt_close_storage, "storage")
         async with asyncio.timeout(_OPEN_TIMEOUT_S):
             storage_text = await plugins.storage.hooks.slt_open_storage()
+        stored = [r.id for r in await plugins.storage.hooks.slt_read_records(query=Query(Run))]
         config = effective_config(settings, plugins)
-        folder = open_folder(Path(settings.run.folder), settings.run.name, config, is_fresh=is_fresh)
+        folder = open_folder(Path(settings.run.folder), settings.run.name, config, stored, is_fresh=is_fresh)
         engine = Engine(_engine_setup(settings, plugins, market, rules, dense, folder.run_id))
         is_paced = settings.run.mode != "backtest"
         journal = Journal(folder.path / "journal", sync="always") if is_paced else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from typing import TYPE_CHECKING
 
 from attrs import frozen
@@ -11,6 +12,7 @@ from attrs import frozen
 from slt.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
 __all__ = ["RunFolder", "open_folder"]
@@ -46,13 +48,14 @@ class RunFolder:
         self.snapshot.unlink(missing_ok=True)
 
 
-def open_folder(root: Path, name: str, config: str, *, is_fresh: bool) -> RunFolder:
+def open_folder(root: Path, name: str, config: str, stored: Iterable[str], *, is_fresh: bool) -> RunFolder:
     """Find the unfinished run of this configuration, or make the folder of a new one.
 
     Args:
         root: The folder of all runs.
         name: Name of the run.
         config: The effective configuration, which an unfinished run must have had too.
+        stored: Ids of the runs that the storage knows; a new run takes none of them, so that no two runs' records mix.
         is_fresh: Start a new run even where one could be resumed.
 
     Raises:
@@ -67,7 +70,8 @@ def open_folder(root: Path, name: str, config: str, *, is_fresh: bool) -> RunFol
             state = _read_state(path)
             if state.get("status") == "running" and state.get("config") == digest and (path / "snapshot.bin").exists():
                 return RunFolder(path.name, path, is_resumed=True)
-        path = root / f"{name}-{(numbers[-1] if numbers else 0) + 1:03d}"
+        used = [*numbers, *(int(i[len(name) + 1 :]) for i in stored if re.fullmatch(rf"{re.escape(name)}-\d+", i))]
+        path = root / f"{name}-{max(used, default=0) + 1:03d}"
         path.mkdir()
         (path / "config.toml").write_text(config, encoding="utf-8")
         _write_state(path, "running", digest)
