@@ -231,11 +231,29 @@ async def test_outbox_full_queue_drops_the_oldest_that_is_no_alert(clock):
         outbox.put(make_notice(0, kind="alert"))
         for n in range(1, 5):
             outbox.put(make_notice(n))
-        for n in range(5, 8):
+    assert channel.got == ids(0, 3, 4)
+    assert outbox.status()[0].dropped == 2
+
+
+async def test_outbox_queue_full_of_alerts_drops_the_oldest_and_takes_a_dropped_id_again(clock):
+    channel = Channel()
+    async with running(channel, clock, config=NoticesConfig(queue_limit=3)) as outbox:
+        outbox.put(make_notice(1))
+        for n in range(5, 9):
             outbox.put(make_notice(n, kind="alert"))
         outbox.put(make_notice(1))
-    assert channel.got == ids(6, 7, 1)
-    assert outbox.status()[0].dropped == 6
+    assert channel.got == ids(7, 8, 1)
+    assert outbox.status()[0].dropped == 3
+
+
+async def test_outbox_jitter_comes_from_the_generator_given():
+    def waits(seed):
+        outbox = Outbox({}, NoticesConfig(), is_backtest=False, rng=random.Random(seed))
+        return [outbox._backoff(attempt) for attempt in range(1, 20)]
+
+    assert waits(1) == waits(1)
+    assert waits(1) != waits(2)
+    assert all(wait <= 300.0 for wait in waits(3))
 
 
 async def test_outbox_kinds_are_filtered_by_mode(clock):
