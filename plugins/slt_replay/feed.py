@@ -140,19 +140,20 @@ class ReplayFeed:
         if not problems.lines:
             check_overlaps(files, wanted, problems)
         symbols = self.config.symbols or tuple(sorted({file.symbol for file in files}))
-        funding = read_funding(funding_sources, evolve(wanted, symbols=frozenset(symbols)), problems)
+        span = _span(files)
+        funding_wanted = Wanted(symbols=frozenset(symbols), start=span[0], end=span[1])
+        funding = read_funding(funding_sources, funding_wanted, problems)
         problems.raise_if_any()
-        first, last = min(f.first for f in files), max(f.last for f in files)
-        interval_ms = files[0].interval_ms
-        return MarketInfo(
+        market = MarketInfo(
             symbols=symbols,
-            interval_ms=interval_ms,
-            start=first,
-            end=last + interval_ms,
+            interval_ms=files[0].interval_ms,
+            start=span[0],
+            end=span[1],
             description=_describe(files, symbols),
             funding=funding,
-            total_bars=(last - first) // interval_ms + 1,
-        ), files
+            total_bars=(span[1] - span[0]) // files[0].interval_ms,
+        )
+        return market, files
 
     def _check_symbols_found(self, files: list[CandleFile], sources: list[Source], problems: Problems) -> None:
         found = sorted({file.symbol for file in files})
@@ -198,11 +199,16 @@ def _with_one_interval(files: list[CandleFile], problems: Problems) -> list[Cand
     return files
 
 
+def _span(files: list[CandleFile]) -> tuple[int, int]:
+    """Open time of the first bar and close time of the last; zeros without files."""
+    return min((f.first for f in files), default=0), max((f.last + f.interval_ms for f in files), default=0)
+
+
 def _describe(files: list[CandleFile], symbols: tuple[str, ...]) -> str:
-    first, last = min(f.first for f in files), max(f.last for f in files) + files[0].interval_ms
+    first, end = _span(files)
     return (
         f"recorded candles of {_some(list(symbols))}, {interval_name(files[0].interval_ms)}, "
-        f"{utc_text(first)} to {utc_text(last)} UTC, {len({f.path for f in files})} files"
+        f"{utc_text(first)} to {utc_text(end)} UTC, {len({f.path for f in files})} files"
     )
 
 

@@ -10,7 +10,7 @@ autoregressive factors with half-lives of two days, one hour (market) and four h
 from the exact law of a Brownian path's extremes given its end points.
 
 *Sweeps.* Every 90 minutes on average, if the nearer of the last four hours' high and low lies within reach, a burst
-follows: the price runs until it leaves a band of ``+-d`` around the open, ``d`` being just beyond that extreme, and then
+follows: the price runs until it leaves a band of ``+-d`` around the open, ``d`` just beyond that extreme, and then
 until it has either gone back by ``b * d`` (three times out of four) or gone on by the ``k`` that makes the expected
 price change zero. A sweep therefore usually closes back inside, and now and then begins a violent break.
 

@@ -138,9 +138,7 @@ def import_files(patterns: Iterable[str], folder: Path) -> list[Imported]:
     new = scan_files(expand_sources(patterns, problems), Wanted(), problems)
     for file in new:
         if not file.interval_ms:
-            problems.add(
-                f"{file.path}: a single bar does not tell its interval; name the file {file.symbol}-1m.csv or so"
-            )
+            problems.add(f"{file.path}: one bar alone does not tell its interval; name the file `{file.symbol}-1m.csv`")
     problems.raise_if_any()
     series = _by_series(new)
     targets = {key: folder / f"{key[0]}-{interval_name(key[1])}.parquet" for key in series}

@@ -87,7 +87,7 @@ class FileProblems:
         if len(found) == 0:
             return
         known = self.examples.setdefault(kind, [])
-        known += [f"{self.path} {where(int(i))}: {what(int(i))}" for i in found[: _EXAMPLES - len(known)]]
+        known += [f"{self.path}: {where(int(i))}: {what(int(i))}" for i in found[: _EXAMPLES - len(known)]]
         self.counts[kind] = self.counts.get(kind, 0) + len(found)
 
     def report(self, problems: Problems) -> None:

@@ -67,9 +67,9 @@ class Panels:
     _frames: dict[Path, Iterator[Frame]] = field(factory=dict)
     _waiting: dict[tuple[Path, str], deque[Candles]] = field(factory=dict)
 
-    def chunks(self, file: CandleFile, window: int) -> Iterator[Candles]:
+    def chunks(self, file: CandleFile) -> Iterator[Candles]:
         """The symbol's rows of one panel, in file order, those outside the span left out."""
-        frames = self._frames.setdefault(file.path, open_frames(file.path, CANDLES, window, self.wanted.start))
+        frames = self._frames.setdefault(file.path, open_frames(file.path, CANDLES, _SCAN_WINDOW, self.wanted.start))
         waiting = self._waiting.setdefault((file.path, file.symbol), deque())
         last = None
         while last is None or last < file.last:
@@ -104,7 +104,7 @@ def merge_files(files: Sequence[CandleFile], wanted: Wanted, panels: Panels, win
         files: All files of the symbol, checked by `slt.candles.scan_files` and `check_overlaps`.
         wanted: The span; only its times count here.
         panels: Shared readers for the files that are panels.
-        window: Most rows to hold of each file.
+        window: Most rows to hold of each file that is no panel.
 
     Raises:
         DataError: A file changed since it was scanned, cannot be read any more, or disagrees with another.
@@ -176,7 +176,7 @@ def _chunks(file: CandleFile, wanted: Wanted, panels: Panels, window: int) -> It
     try:
         _check_unchanged(file)
         if file.is_panel:
-            yield from panels.chunks(file, window)
+            yield from panels.chunks(file)
             return
         for frame in open_frames(file.path, CANDLES, window, wanted.start):
             candles = Candles(to_ms(frame.time), frame.values)
