@@ -244,8 +244,7 @@ async def test_fit_child_killed_between_two_fits_is_replaced(make_worker: MakeWo
     await worker.fit(request())
     first = worker.pid
     os.kill(first, signal.SIGKILL)
-    while worker._child.process.poll() is None:
-        await asyncio.sleep(0.01)
+    await asyncio.to_thread(worker._child.process.wait)
     assert (await worker.fit(request())).artefact
     assert worker.pid != first
 
