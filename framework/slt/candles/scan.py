@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from attrs import define, field, frozen
 
-from slt.candles._frames import CANDLES, Frame, unit_of
+from slt.candles._frames import CANDLES, FUNDING, Frame, unit_of
 from slt.candles._rows import check_order, check_values
 from slt.candles.problems import BadFileError, FileProblems, Problems
 from slt.candles.sources import Source, check_digest, name_parts, open_frames, open_layout
@@ -80,7 +80,8 @@ class Wanted:
 def scan_files(sources: Iterable[Source], wanted: Wanted, problems: Problems) -> list[CandleFile]:
     """Read every row of every file once and check it; whole files are checked, also outside the span.
 
-    Files found through a glob or folder whose name tells another symbol or interval than asked for are left alone.
+    A file found through a glob or folder is left alone if its name tells another interval than the one asked for, or if
+    it holds funding rates; any file is, if its name tells a symbol that is not asked for.
 
     Args:
         sources: The files.
@@ -108,6 +109,8 @@ def _scan_file(source: Source, wanted: Wanted, problems: Problems) -> list[Candl
         raise BadFileError(
             f"holds {interval_name(interval_ms)} bars by its name, {interval_name(wanted.interval_ms)} were asked for"
         )
+    if not source.is_named and _holds_funding(path):
+        return []
     is_panel = open_layout(path, CANDLES).has_symbol
     if not is_panel and not symbol:
         raise BadFileError("has no `symbol` column, and its name does not open with a symbol such as `BTCUSDT-1m`")
@@ -124,6 +127,14 @@ def _scan_file(source: Source, wanted: Wanted, problems: Problems) -> list[Candl
     if scan.rows == 0:
         raise BadFileError("holds no candles")
     return scan.files((status.st_size, status.st_mtime_ns))
+
+
+def _holds_funding(path: Path) -> bool:
+    try:
+        open_layout(path, FUNDING)
+    except BadFileError:
+        return False
+    return True
 
 
 @define

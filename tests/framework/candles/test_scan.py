@@ -277,6 +277,15 @@ def test_scan_panel_keeps_only_wanted_symbols(maker):
     assert not problems
 
 
+def test_scan_funding_beside_candles_is_left_alone_unless_named(maker):
+    maker.text("BTCUSDT-1m.csv", [GOOD])
+    path = maker.text("BTCUSDT-funding.csv", ["funding_time,funding_rate", f"{START},0.1"])
+    files, problems = check_files([str(maker.folder)])
+    assert [f.path.name for f in files] == ["BTCUSDT-1m.csv"]
+    assert not problems
+    assert "candles need open_time" in problems_of(path)[0]
+
+
 def test_problems_above_twenty_are_counted():
     problems = Problems()
     for number in range(25):

@@ -42,7 +42,7 @@ def mean_of_last(values, minutes):
 
 
 def changes(bars):
-    """Simple returns over the mean absolute return of the 60 minutes before each, clipped so that bursts do not rule."""
+    """Simple returns over the mean absolute return of the hour before each, clipped so that bursts do not rule."""
     returns = bars.close[1:] / bars.close[:-1] - 1
     return np.clip(returns[60:] / mean_of_last(np.abs(returns), 60)[:-1], -6, 6)
 
