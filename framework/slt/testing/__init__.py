@@ -19,7 +19,17 @@ from __future__ import annotations
 
 import importlib
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from slt.testing.exits import ExitConformance
+    from slt.testing.features import FeatureConformance
+    from slt.testing.feed import FeedConformance
+    from slt.testing.model import ModelConformance
+    from slt.testing.notifiers import NotifierConformance
+    from slt.testing.sizers import SizerConformance
+    from slt.testing.storage import StorageConformance
+    from slt.testing.strategies import StrategyConformance
 
 __all__ = [
     "BrokerConformance",
