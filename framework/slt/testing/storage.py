@@ -49,6 +49,9 @@ _BY_TYPE: dict[object, st.SearchStrategy[Any]] = {
 }
 
 
+_HINTS: dict[type, dict[str, Any]] = {}
+
+
 def time_field(kind: type) -> str:
     """Name of the field that `Query` means by the time of this record type."""
     return "exit_time" if kind.__name__ == "Trade" else _TIMES.get(kind.__name__, "time")
@@ -57,10 +60,9 @@ def time_field(kind: type) -> str:
 def make_record(kind: type, number: int, **changes: object) -> Record:
     """A plain record for examples: id ``<kind>-<number>``, time `number` minutes, and whatever `changes` says."""
     plain: dict[object, Any] = {str: "x", int: 1, float: 0.5, bool: True, bytes: b"\x00\x01"}
-    values: dict[str, Any] = {name: plain.get(hint) for name, hint in get_type_hints(kind).items()}
-    empty = {
-        name: get_origin(hint)() for name, hint in get_type_hints(kind).items() if get_origin(hint) in (dict, tuple)
-    }
+    hints = _hints(kind)
+    values: dict[str, Any] = {name: plain.get(hint) for name, hint in hints.items()}
+    empty = {name: get_origin(hint)() for name, hint in _hints(kind).items() if get_origin(hint) in (dict, tuple)}
     named = {
         "id": f"{kind.__name__}-{number:06d}",
         "run_id": _RUN,
@@ -75,7 +77,7 @@ def make_record(kind: type, number: int, **changes: object) -> Record:
 @st.composite
 def records(draw: st.DrawFn, kind: type) -> Record:
     """A hypothesis strategy: any record of this type; extreme numbers, NaN, None, all of Unicode but NUL included."""
-    values = {name: draw(_values(hint)) for name, hint in get_type_hints(kind).items()}
+    values = {name: draw(_values(hint)) for name, hint in _hints(kind).items()}
     values["id"] = draw(st.uuids()).hex
     record: Record = kind(**values)
     return record
@@ -214,7 +216,7 @@ class StorageConformance:
     @pytest.mark.parametrize("kind", RECORD_KINDS)
     def test_read_with_filters_returns_what_fits_all_of_them(self, make_storage: MakeStorage, kind: type) -> None:
         """`run_id`, `symbol`, `id`, `since`, `until` and `limit`, alone and together, as `Query` says."""
-        names = set(get_type_hints(kind))
+        names = set(_hints(kind))
         runs, symbols = ("demo-001", "demo-002"), ("BTCUSDT", "ETHUSDT")
         batch = []
         for number in range(8):
@@ -324,6 +326,12 @@ class StorageConformance:
             assert hasattr(hook, "slt_impl"), f"{name} lacks `@hookimpl`"
 
 
+def _hints(kind: type) -> dict[str, Any]:
+    if kind not in _HINTS:
+        _HINTS[kind] = get_type_hints(kind)
+    return _HINTS[kind]
+
+
 def _play(make_storage: MakeStorage, scenario: Callable[[StorageSpecs], Awaitable[None]]) -> None:
     async def play() -> None:
         storage = make_storage()
@@ -348,10 +356,10 @@ def _changed(record: Record) -> Record:
     kind = type(record)
     other: dict[object, Any] = {str: "y", int: -2, float: -0.25, bool: False, bytes: b"\xff"}
     changes: dict[str, Any] = {}
-    for name, hint in get_type_hints(kind).items():
+    for name, hint in _hints(kind).items():
         if name not in {"id", time_field(kind)}:
             changes[name] = _other_container(hint) if get_origin(hint) in (dict, tuple) else other.get(hint, 7)
-    values = {name: getattr(record, name) for name in get_type_hints(kind)}
+    values = {name: getattr(record, name) for name in _hints(kind)}
     changed: Record = kind(**values | changes)
     return changed
 
@@ -386,7 +394,7 @@ def _queries(kind: type, batch: Sequence[Record]) -> list[Query]:
 
 
 def _expected(batch: Sequence[Record], query: Query) -> list[Record]:
-    names = set(get_type_hints(query.kind))
+    names = set(_hints(query.kind))
     wanted = {"symbol": query.symbol, "id": query.id, "id" if query.kind.__name__ == "Run" else "run_id": query.run_id}
     if query.kind.__name__ == "Run" and query.id is not None:
         wanted["id"] = query.id
