@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PostgresStorage", "PostgresStorageConfig"]
 
-_COPY_FROM_ROWS = 200
+_COPY_FROM_ROWS = 100
 """Rows of one type from which COPY into a staging table beats single upserts (measured: benchmarks/storage.py)."""
 
 _COUNT_OTHERS = """

@@ -45,15 +45,15 @@ CREATE TABLE trades (
     model_version bigint NOT NULL,
     won           boolean NOT NULL
 );
--- The last winners or losers (win rate of the last n trades).
-CREATE INDEX trades_by_won ON trades (won, exit_time, id);
+-- Win rate and profit factor from the index alone; the best winners, the worst losers.
+CREATE INDEX trades_by_won ON trades (won, net_pnl);
 -- What was entered in a span of time.
 CREATE INDEX trades_by_entry_time ON trades (entry_time);
 -- The newest trades of all runs.
 CREATE INDEX trades_by_exit_time ON trades (exit_time, id);
 -- The trades of one symbol in order.
 CREATE INDEX trades_by_symbol ON trades (symbol, exit_time, id);
--- The best and the worst.
+-- The best and the worst of all.
 CREATE INDEX trades_by_net_pnl ON trades (net_pnl);
 -- One run in order, and its statistics from the index alone.
 CREATE INDEX trades_stats ON trades (run_id, exit_time, id)

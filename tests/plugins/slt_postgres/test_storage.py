@@ -37,7 +37,7 @@ async def test_open_describes_version_and_place_without_user(make_storage, serve
     assert text.endswith(f" at {server.folder}/{database}")
 
 
-@pytest.mark.parametrize("count", [3, 199, 200, 1000])
+@pytest.mark.parametrize("count", [3, 99, 100, 1000])
 async def test_write_small_and_bulk_batches_give_the_same(storage, count):
     batch = [make_record(Sample, number, p_win=None, features=bytes([number % 256])) for number in range(count)]
     await storage.slt_write_records(batch)
@@ -108,7 +108,7 @@ async def test_trades_have_the_six_indices(storage, sql):
 
     assert columns.pop("trades_pkey") == "(id)"
     assert columns == {
-        "trades_by_won": "(won, exit_time, id)",
+        "trades_by_won": "(won, net_pnl)",
         "trades_by_entry_time": "(entry_time)",
         "trades_by_exit_time": "(exit_time, id)",
         "trades_by_symbol": "(symbol, exit_time, id)",
