@@ -131,8 +131,8 @@ class IctFeatures:
         """
         if interval_ms <= 0 or CANDLE_MS % interval_ms != 0:
             raise ConfigError(
-                f"features.ict: the base interval of {_name(interval_ms)} does not divide 5m ({CANDLE_MS} ms), the candles "
-                "`ict` is built on; feed it bars of 1m or 5m, or leave `ict` out"
+                f"features.ict: the base interval of {_name(interval_ms)} does not divide 5m ({CANDLE_MS} ms), the "
+                "candles `ict` is built on; feed it bars of 1m or 5m, or leave `ict` out"
             )
         self._symbols = symbols
         self._interval_ms = interval_ms
@@ -249,5 +249,5 @@ def _name(interval_ms: int) -> str:
 
 
 def _plain(array: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
-    """The array in the one layout the kernel is compiled for: C-contiguous, aligned, writeable; copied only if need be."""
+    """The array in the one layout the kernel is compiled for (C-contiguous, aligned, writeable), copied if need be."""
     return np.require(array, dtype=dtype, requirements=["C", "A", "W"])

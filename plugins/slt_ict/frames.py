@@ -12,7 +12,7 @@ from slt_ict.jit import part
 from slt_ict.layout import NO_SIDE, RING_MASK
 from slt_ict.pools import add_pool, expire_pools, take_pools
 from slt_ict.swings import break_structure, confirm_swings
-from slt_ict.zones import add_zone, close_order_blocks, expire_zones, fill_gaps
+from slt_ict.zones import add_zone, close_order_blocks, expire_zones, fill_gaps, gap_side
 
 __all__ = ["expire", "join_candle", "push_high", "push_low", "push_mid"]
 
@@ -104,7 +104,8 @@ def push_mid(symbol: Any, frame: Any, blocks: Any, pools: Any, parameters: Any) 
     """Close a 15m candle: structure, order blocks and pools.
 
     Order block: when a close breaks the swing at p, the candle with the lowest low in p + 1 … t − 1 (last of equals),
-    from its low to its high; mirror for a break down. Not born where that span holds a missing candle. Delay: the break.
+    from its low to its high; mirror for a break down. Not born where that span holds a missing candle. Delay: that of
+    the break.
     """
     clock = frame.part_clock
     high = frame.part_high
@@ -144,19 +145,13 @@ def expire(zones: Any, pools: Any, clock: int, age: int) -> None:
 
 @part
 def _find_gap(gaps: Any, symbol: Any, frame: Any, cap: int) -> None:
-    """Fair value gap: bullish where low(t) > high(t−2) and close(t−1) > open(t−1); mirror for bearish. Delay: none."""
     if frame.run < 3:
         return
-    clock = frame.clock
-    now = clock & RING_MASK
-    before = (clock - 2) & RING_MASK
-    side = 0 if symbol.body > 0.0 else 1
-    if symbol.body == 0.0:
-        return
-    top = -frame.ring[1 - side, now]
-    bottom = frame.ring[side, before]
-    if top > bottom:
-        add_zone(gaps, side, top, bottom, clock, cap)
+    now = frame.clock & RING_MASK
+    before = (frame.clock - 2) & RING_MASK
+    side = gap_side(symbol.body, frame.ring[0, before], -frame.ring[1, before], frame.ring[0, now], -frame.ring[1, now])
+    if side != NO_SIDE:
+        add_zone(gaps, side, -frame.ring[1 - side, now], frame.ring[side, before], frame.clock, cap)
 
 
 @part

@@ -61,11 +61,10 @@ def measure_volume(symbol: Any, volume: float) -> None:
 
 @part
 def _in_atr(distance: float, atr: float) -> float:
-    # 0 stays 0 also where the ATR is 0; NaN stays NaN
-    if distance == 0.0:
-        return 0.0
-    ratio = distance / atr
-    return min(max(ratio, -_FAR), _FAR) if not math.isnan(ratio) else math.nan
+    if math.isnan(distance) or math.isnan(atr):
+        return math.nan
+    # 0 stays 0 also where the ATR is 0
+    return min(max(distance / atr, -_FAR), _FAR) if distance != 0.0 else 0.0
 
 
 @part
@@ -126,7 +125,7 @@ def _pool_balance(pools: Any, close: float, atr: float) -> float:
 
 @part
 def write_values(values: NDArray[np.float32], symbol: Any, frames: Any, gaps: Any, blocks: Any, pools: Any) -> None:
-    """Write the vector; float32 ``[12]``, columns as `slt_ict.layout.VALUE_NAMES`, formulas as the plugin's docstring."""
+    """Write the vector; float32 ``[12]``, columns as `VALUE_NAMES`, formulas as in the plugin's docstring."""
     low = frames[0]
     mid = frames[1]
     high = frames[2]

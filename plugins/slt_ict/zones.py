@@ -9,12 +9,14 @@ import math
 from typing import Any
 
 from slt_ict.jit import part
+from slt_ict.layout import NO_SIDE
 
 __all__ = [
     "add_zone",
     "close_order_blocks",
     "expire_zones",
     "fill_gaps",
+    "gap_side",
     "nearest_zone",
     "weigh_gaps",
     "weigh_order_blocks",
@@ -73,6 +75,27 @@ def close_order_blocks(zones: Any, close: float) -> None:
                     _move_zone(zones, side, i, kept)
                 kept += 1
         zones.count[side] = kept
+
+
+@part
+def gap_side(body: float, high_before: float, low_before: float, high: float, low: float) -> int:
+    """Which fair value gap three candles leave: 0 bullish, 1 bearish, `NO_SIDE` none. Known when the third closes.
+
+    Bullish: the third low above the first high, and the middle candle closed above its open; mirror for bearish. The
+    gap lies between the two.
+
+    Args:
+        body: Close minus open of the middle candle.
+        high_before: High of the first candle.
+        low_before: Its low.
+        high: High of the third candle.
+        low: Its low.
+    """
+    if body > 0.0 and low > high_before:
+        return 0
+    if body < 0.0 and high < low_before:
+        return 1
+    return NO_SIDE
 
 
 @part
