@@ -51,7 +51,7 @@ Event = Fill | OrderUpdate | FundingPayment
 _PRIORITY = {OrderRole.STOP: 1, OrderRole.EXIT: 2, OrderRole.TARGET: 3, OrderRole.ENTRY: 4}
 _FRESH_MS = 1_000
 """How old the last price may be to count as the price now."""
-_REMEMBERED = 2_000
+_REMEMBERED = 500
 """Finished orders that are remembered, for questions and against sending twice."""
 _NOISE = 1e-9
 """Quote currency, or share of an amount, that is float noise."""
