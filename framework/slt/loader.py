@@ -45,13 +45,13 @@ __all__ = ["Installed", "Loaded", "Plugins", "build_plugins", "find_plugins", "i
 T = TypeVar("T")
 
 
-async def _nothing(**_: object) -> None:
+async def _nothing(*_: object, **__: object) -> None:
     """Stand-in for an optional asynchronous hook."""
 
 
 _OPTIONAL: dict[str, Callable[..., Any]] = {
     "slt_snapshot_strategy": dict,
-    "slt_restore_strategy": lambda **_: None,
+    "slt_restore_strategy": lambda *_, **__: None,
     "slt_open_notifier": _nothing,
     "slt_close_notifier": _nothing,
 }
