@@ -57,10 +57,10 @@ def main():
         path.write_text(CONFIG.format(folder=folder, days=args.days, symbols=symbols))
         done = subprocess.run([sys.executable, "-c", CHILD, str(path)], capture_output=True, text=True, check=True)
     bars, seconds, half, end, peak, trades = done.stdout.split()
-    print(
-        f"{'symbols':>8} {'days':>5} {'bars':>10} {'s':>7} {'MiB half-way':>13} {'MiB at the end':>15} {'MiB peak':>9} {'trades':>7}"
-    )
-    print(f"{args.symbols:>8} {args.days:>5} {bars:>10} {seconds:>7} {half:>13} {end:>15} {peak:>9} {trades:>7}")
+    heads = ("symbols", "days", "bars", "s", "MiB half-way", "MiB at the end", "MiB peak", "trades")
+    print("  ".join(heads))
+    row = (args.symbols, args.days, bars, seconds, half, end, peak, trades)
+    print("  ".join(str(cell).rjust(len(head)) for cell, head in zip(row, heads, strict=True)))
     print("MiB are the highest resident size so far (the report, with its charts, comes after the end); limit 700")
 
 

@@ -144,9 +144,8 @@ def main():
     parser.add_argument("--storage", action="append", choices=["memory", "postgres"], dest="storages")
     parser.add_argument("--repeat", type=int, default=3)
     args = parser.parse_args()
-    print(
-        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, load {os.getloadavg()[0]:.1f}\n"
-    )
+    machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+    print(f"{machine}, load {os.getloadavg()[0]:.1f}\n")
     speed, results = [], []
     for name in args.sets or ["synthetic"]:
         base = None
