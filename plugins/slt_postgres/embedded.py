@@ -123,6 +123,9 @@ class EmbeddedServer:
         arguments = ("-w", "-m", "fast", "-D", str(self.folder), "stop")
         run_program(find_programs(self.folder), account_for(self.folder), "pg_ctl", *arguments)
         reap(pid)
+        if (sockets := self.socket_folder()) != self.folder:
+            with contextlib.suppress(OSError):
+                sockets.rmdir()
 
     def socket_folder(self) -> Path:
         """Where the socket lies: the data folder, or a short stand-in when that path is too long for a socket."""
