@@ -28,11 +28,18 @@ _OPTIONS: dict[str, Any] = {"error_model": "numpy", "nogil": True, "fastmath": F
 _INNER = {**_OPTIONS, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 
+_SOURCES = sorted(Path(__file__).parent.glob("*.py"))
+
+
 def _digest_of_sources() -> int:
     digest = 0
-    for path in sorted(Path(__file__).parent.glob("*.py")):
+    for path in _SOURCES:
         digest = zlib.crc32(path.read_bytes(), digest)
     return digest
+
+
+def _newest_source() -> float:
+    return max((path.stat().st_mtime for path in _SOURCES), default=0.0)
 
 
 SOURCE_DIGEST = _digest_of_sources()
@@ -67,6 +74,9 @@ def entry(function: Callable[_P, _R]) -> Callable[_P, _R]:
 
 
 def has_cache(function: Callable[..., Any]) -> bool:
-    """Whether machine code of an `entry` lies on disk (it may still be of other sources and be compiled anew)."""
+    """Whether machine code of an `entry`, younger than all sources, lies on disk: then nothing is likely to compile."""
     path = getattr(getattr(function, "stats", None), "cache_path", None)
-    return path is not None and any(Path(path).glob(f"*.{function.__name__}-*.nbi"))
+    if path is None:
+        return False
+    newest = _newest_source()
+    return any(file.stat().st_mtime >= newest for file in Path(path).glob(f"*.{function.__name__}-*.nbi"))

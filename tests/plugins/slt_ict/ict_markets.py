@@ -65,6 +65,12 @@ def blank(bars, where, state):
     bars.state[where] = state
 
 
+def replaced(bars, **fields):
+    """The same block with some arrays exchanged."""
+    names = ("open", "high", "low", "close", "volume", "taker_buy_volume", "state", "close_time")
+    return Bars(bars.symbols, bars.interval_ms, **{n: fields.get(n, getattr(bars, n)) for n in names})
+
+
 def real(name, rows, interval_ms=60_000, skip=0):
     """The first rows of a file of real candles as one symbol; skips the test where the file is not there."""
     path = SHARED / f"{name}.parquet"

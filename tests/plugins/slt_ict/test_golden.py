@@ -47,6 +47,26 @@ def test_features_on_real_candles_equal_reference(name, rows, interval_ms, skip)
     assert block.ready.any()
 
 
+@pytest.mark.parametrize("symbol", ["SOLUSDT", "XRPUSDT"])
+def test_aggregated_candles_equal_the_exchange_own_15m(symbol):
+    """ATR and swings of 15m, built from 5m candles, are those of the exchange's own 15m candles."""
+    five = markets.real(f"{symbol}-5m-futures", 3_000, 300_000)
+    block = markets.run(five)
+    own = markets.real(f"{symbol}-15m-futures", 200_000, 900_000)
+    own = own.rows(*np.searchsorted(own.close_time, [five.close_time[2], five.close_time[-1] + 1]).tolist())
+    frame = ict_reference.Timeframe(5, 300, 24, 0.1)
+    expected = []
+    columns = (own.close_time // 900_000 - 1, own.open[:, 0], own.high[:, 0], own.low[:, 0], own.close[:, 0])
+    for clock, *candle in zip(*(column.tolist() for column in columns), strict=True):
+        frame.push(clock, candle)
+        swings = [frame.newest(side) for side in ("high", "low")]
+        expected.append([frame.atr, *(s["price"] if s else np.nan for s in swings)])
+    rows = np.searchsorted(five.close_time, own.close_time)
+    found = np.stack([block.context_of(n)[rows, 0] for n in ("atr_15m", "swing_high_15m", "swing_low_15m")], axis=1)
+    assert len(rows) > 700
+    np.testing.assert_array_equal(found, expected)
+
+
 def test_features_on_generated_minutes_with_defaults_equal_reference():
     bars = markets.random_walk(11, 14_000, interval_ms=60_000, offset=120_000)
     block = check(markets.damaged(bars, 12, absent=0.0002, empty=0.02, dojis=0.02, no_taker=0.0005))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import shutil
 import subprocess
@@ -57,6 +58,13 @@ def test_start_features_with_cache_says_nothing(caplog, capsys):
         IctFeatures(IctFeaturesConfig()).slt_start_features(("BTCUSDT",), 60_000)
     assert caplog.text == ""
     assert capsys.readouterr() == ("", "")
+
+
+def test_has_cache_with_sources_changed_since_is_false(monkeypatch):
+    IctFeatures(IctFeaturesConfig()).slt_start_features(("BTCUSDT",), 60_000)
+    assert has_cache(features_module.advance_block)
+    monkeypatch.setattr(jit_module, "_newest_source", lambda: math.inf)
+    assert not has_cache(features_module.advance_block)
 
 
 @pytest.mark.timeout(240)
