@@ -95,6 +95,8 @@ def find_setups(config: IctSmcConfig, bars: Bars, features: FeatureBlock) -> Set
         features: Its features, with the columns of `ict`.
     """
     where = np.nonzero(features.fresh & features.ready & (bars.state == BarState.TRADED))
+    if not len(where[0]):
+        return _NOTHING
     # The two sides exclude each other: each tier needs a 1h structure that is not against it and 15m or 1h with it.
     found = [_setups_of_side(config, bars, features, where, side) for side in (1, -1)]
     return Setups(
@@ -105,6 +107,16 @@ def find_setups(config: IctSmcConfig, bars: Bars, features: FeatureBlock) -> Set
         target=np.concatenate([f.target for f in found]),
         reason=np.concatenate([f.reason for f in found]),
     )
+
+
+_NOTHING = Setups(
+    rows=np.empty(0, dtype=np.intp),
+    symbols=np.empty(0, dtype=np.intp),
+    side=np.empty(0, dtype=np.int8),
+    stop=np.empty(0),
+    target=np.empty(0),
+    reason=np.empty(0, dtype=np.int16),
+)
 
 
 def _setups_of_side(

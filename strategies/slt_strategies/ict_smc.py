@@ -10,7 +10,7 @@ from slt import hookimpl
 from slt.errors import ConfigError
 from slt.types import StrategyBlock
 from slt_strategies._ict_setups import CONTEXT, REASONS, find_setups
-from slt_strategies._ict_views import FEATURES, compute_views
+from slt_strategies._ict_views import FEATURES, Held, compute_views
 
 if TYPE_CHECKING:
     from attrs import Attribute
@@ -92,6 +92,7 @@ class IctSmc:
     """
 
     config: IctSmcConfig
+    _held: Held = field(factory=Held, init=False)
     config_class = IctSmcConfig
 
     @hookimpl
@@ -109,7 +110,7 @@ class IctSmc:
         block.stop[at] = setups.stop
         block.target[at] = setups.target
         block.reason[at] = setups.reason
-        for name, view in compute_views(features).items():
+        for name, view in compute_views(features, self._held).items():
             getattr(block, name)[...] = view
         return block
 

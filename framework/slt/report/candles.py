@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 from attrs import frozen
 
-from slt.types import BarState
+from slt.types import Bars, BarState
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from slt.types import Bars
-
 __all__ = ["CandleRecorder", "Candles", "choose_interval"]
 
 _MINUTE_MS = 60_000
 _STEPS_MINUTES = (1, 3, 5, 15, 30, 60, 120, 240, 720, 1440)
 _COMPACT_AFTER = 512
+_MERGE_ROWS = 240
+"""Rows gathered before they are merged: a bar at a time, merging each would cost more than deciding on it."""
 
 
 @frozen(eq=False)
@@ -75,9 +75,36 @@ class CandleRecorder:
         self.symbols = symbols
         self.interval_ms = interval_ms
         self._parts: list[list[NDArray[np.float64]]] = [[] for _ in symbols]
+        self._waiting: list[Bars] = []
+        self._waiting_rows = 0
 
     def add(self, bars: Bars) -> None:
-        """Take in the next block, in time order."""
+        """Take in the next block, in time order; its arrays may be kept for a while and must not change."""
+        if self._waiting and bars.close_time[0] <= self._waiting[-1].close_time[-1]:
+            self._merge_waiting()  # a late bar: only what rises in time is joined
+        self._waiting.append(bars)
+        self._waiting_rows += len(bars)
+        if self._waiting_rows >= _MERGE_ROWS:
+            self._merge_waiting()
+
+    def candles(self) -> dict[str, Candles]:
+        """Give the candles so far; a symbol that never traded is left out."""
+        self._merge_waiting()
+        recorded = zip(self.symbols, self._parts, strict=True)
+        return {symbol: self._finish(parts) for symbol, parts in recorded if parts}
+
+    def __getstate__(self) -> dict[str, object]:
+        """For a snapshot: everything merged, so that it holds a few arrays and not hundreds of small blocks."""
+        self._merge_waiting()
+        return self.__dict__
+
+    def _merge_waiting(self) -> None:
+        if self._waiting:
+            bars = self._waiting[0] if len(self._waiting) == 1 else Bars.concatenate(self._waiting)
+            self._waiting, self._waiting_rows = [], 0
+            self._merge_bars(bars)
+
+    def _merge_bars(self, bars: Bars) -> None:
         starts = (bars.close_time - bars.interval_ms) // self.interval_ms * self.interval_ms
         for column in range(len(self.symbols)):
             traded = bars.state[:, column] == BarState.TRADED
@@ -88,11 +115,6 @@ class CandleRecorder:
             parts.append(_merge(np.stack([f[traded].astype(np.float64) for f in fields])))
             if len(parts) > _COMPACT_AFTER:
                 parts[:] = [_merge(np.concatenate(parts, axis=1))]
-
-    def candles(self) -> dict[str, Candles]:
-        """Give the candles so far; a symbol that never traded is left out."""
-        recorded = zip(self.symbols, self._parts, strict=True)
-        return {symbol: self._finish(parts) for symbol, parts in recorded if parts}
 
     def _finish(self, parts: Sequence[NDArray[np.float64]]) -> Candles:
         start, first, high, low, last = _merge(np.concatenate(parts, axis=1))
