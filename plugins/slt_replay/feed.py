@@ -22,6 +22,7 @@ from slt.candles import (
     scan_files,
     utc_text,
 )
+from slt.rules import generic_rules
 from slt.types import MarketInfo
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from attrs import Attribute
 
     from slt.candles import CandleFile, Source
-    from slt.types import Bars
+    from slt.types import Bars, SymbolRules
 
 __all__ = ["ReplayFeed", "ReplayFeedConfig"]
 
@@ -150,6 +151,7 @@ class ReplayFeed:
             start=span[0],
             end=span[1],
             description=_describe(files, symbols),
+            rules=_generic_rules(files),
             funding=funding,
             total_bars=(span[1] - span[0]) // files[0].interval_ms,
         )
@@ -202,6 +204,12 @@ def _with_one_interval(files: list[CandleFile], problems: Problems) -> list[Cand
 def _span(files: list[CandleFile]) -> tuple[int, int]:
     """Open time of the first bar and close time of the last; zeros without files."""
     return min((f.first for f in files), default=0), max((f.last + f.interval_ms for f in files), default=0)
+
+
+def _generic_rules(files: list[CandleFile]) -> dict[str, SymbolRules]:
+    """Plausible rules by each symbol's first price; a broker that knows the exchange's own does not need them."""
+    first = {f.symbol: f for f in sorted(files, key=lambda f: -f.first)}
+    return {symbol: generic_rules(symbol, file.first_price) for symbol, file in first.items()}
 
 
 def _describe(files: list[CandleFile], symbols: tuple[str, ...]) -> str:

@@ -38,6 +38,7 @@ class CandleFile:
         rows: Number of bars.
         first: Open time of the first, ms UTC.
         last: Open time of the last, ms UTC.
+        first_price: Open of the first, quote currency.
         has_taker_volume: Whether any bar tells its taker_buy_volume.
         is_panel: Whether the file holds several symbols, told by a column.
         fingerprint: Size in bytes and time of change in ns when it was scanned.
@@ -49,6 +50,7 @@ class CandleFile:
     rows: int
     first: int
     last: int
+    first_price: float
     has_taker_volume: bool
     is_panel: bool
     fingerprint: tuple[int, int]
@@ -143,14 +145,16 @@ class _Tally:
     rows: int = 0
     first: int = 0
     last: int = 0
+    first_price: float = 0.0
     has_taker_volume: bool = False
 
-    def add(self, time: NDArray[np.int64], taker: NDArray[np.float64]) -> None:
+    def add(self, time: NDArray[np.int64], values: NDArray[np.float64]) -> None:
         if len(time):
-            self.first = self.first if self.rows else int(time[0])
+            if not self.rows:
+                self.first, self.first_price = int(time[0]), float(values[0, 0])
             self.last = int(time[-1])
             self.rows += len(time)
-            self.has_taker_volume = self.has_taker_volume or bool(np.isfinite(taker).any())
+            self.has_taker_volume = self.has_taker_volume or bool(np.isfinite(values[5]).any())
 
 
 @define
@@ -238,7 +242,7 @@ class _Scan:
         check_values(values, self.found, where)
         tally.before = int(time[-1])
         span = self.wanted.inside(time)
-        tally.add(time[span], values[5, span])
+        tally.add(time[span], values[:, span])
 
     def _where(self, symbol: str, rows: NDArray[np.intp], time: NDArray[np.int64]) -> Callable[[int], str]:
         shown = "" if symbol == self.symbol else f"{symbol} "
@@ -253,6 +257,7 @@ class _Scan:
                 rows=tally.rows,
                 first=tally.first,
                 last=tally.last,
+                first_price=tally.first_price,
                 has_taker_volume=tally.has_taker_volume,
                 is_panel=not self.symbol,
                 fingerprint=fingerprint,
