@@ -107,7 +107,7 @@ class WebhookNotifier:
             failure: Exception = TimeoutError(f"the webhook did not answer within {self._config.timeout_seconds:g} s")
         except (aiohttp.ClientError, OSError, ValueError) as error:
             failure = ConnectionError(f"the webhook cannot be reached ({type(error).__name__})")
-        # Not raised in the handlers: an error's context is printed with it, and aiohttp's errors hold the address.
+        # Not raised in the handlers: an error's context is printed with it, and aiohttp's errors may hold the address.
         raise failure
 
 
