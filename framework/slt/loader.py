@@ -7,21 +7,20 @@ kernel each plugin's hooks as plain callables that take any subset of the argume
 
 from __future__ import annotations
 
-import inspect
 import os
-import sys
-from functools import partial
 from importlib.metadata import EntryPoint, entry_points
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import attrs
 import pluggy
-from attrs import frozen
+from attrs import define, field, frozen
 
+from slt._binding import bind_hooks, in_one_line, misfits, traced
 from slt._markers import PROJECT_NAME
-from slt.config.structuring import nearest, structure
-from slt.errors import ConfigError, PluginLoadError, PluginNotFoundError
+from slt.config.reading import chosen_plugins, plugin_tables, read_config, read_tables
+from slt.config.structuring import nearest, structure, unsupported_options
+from slt.errors import ConfigError, PluginError, PluginLoadError, PluginNotFoundError, SltError
 from slt.hookspecs import (
     KINDS,
     BrokerSpecs,
@@ -36,25 +35,26 @@ from slt.hookspecs import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
 
     from slt.config.reading import Settings
 
-__all__ = ["Installed", "Loaded", "Plugins", "build_plugins", "find_plugins", "import_plugin"]
+__all__ = [
+    "Installed",
+    "Loaded",
+    "Plugins",
+    "build_plugins",
+    "find_plugins",
+    "import_plugin",
+    "read_whole_config",
+]
 
 T = TypeVar("T")
-
-
-async def _nothing(*_: object, **__: object) -> None:
-    """Stand-in for an optional asynchronous hook."""
-
-
-_OPTIONAL: dict[str, Callable[..., Any]] = {
-    "slt_snapshot_strategy": dict,
-    "slt_restore_strategy": lambda *_, **__: None,
-    "slt_open_notifier": _nothing,
-    "slt_close_notifier": _nothing,
-}
+_NO_LIVE = (
+    "run.mode: found `live`, which needs a feed and a broker that connect to an exchange, and this version knows none; "
+    "choose backtest, or paper to trade a recording at its own pace with simulated orders"
+)
 
 
 @frozen
@@ -135,18 +135,43 @@ def import_plugin(kind: str, name: str) -> tuple[Installed, type]:
             f"no {kind} plugin `{name}` is installed{nearest(name, names)} (installed: {', '.join(names) or 'none'})"
         )
     if len(points) > 1:
-        offers = " and ".join(f"{i.distribution} {i.version} ({i.target})" for i in points)
+        offers = " and ".join(sorted(f"{i.distribution} {i.version} ({i.target})" for i in points))
         raise PluginLoadError(f"{kind}:{name} is offered by two distributions, {offers}; uninstall one of them")
     installed, point = next(iter(points.items()))
     try:
         cls = point.load()
-    except Exception as error:
-        raise PluginLoadError(f"{installed} cannot be imported: {type(error).__name__}: {error}") from error
+    except (Exception, SystemExit) as error:
+        raise PluginLoadError(f"{installed} cannot be imported: {in_one_line(error)}") from error
     if not isinstance(cls, type):
-        raise PluginLoadError(f"{installed} is {type(cls).__name__}, not a class")
-    if not attrs.has(getattr(cls, "config_class", None) or object):
+        raise PluginLoadError(f"{installed} is not a class but of type {type(cls).__name__}")
+    config_class = getattr(cls, "config_class", None)
+    if not attrs.has(config_class or object):
         raise PluginLoadError(f"{installed} has no `config_class` that is an attrs class")
+    for problem in unsupported_options(cast("type", config_class)):
+        raise PluginLoadError(f"{installed}: {problem}")
     return installed, cls
+
+
+def read_whole_config(path: Path, environment: Mapping[str, str] | None = None) -> Settings:
+    """`read_config`, but a refusal also tells what is wrong with the chosen plugins and their options.
+
+    Args:
+        path: A TOML file.
+        environment: Overrides and locks; None = this process's environment.
+
+    Raises:
+        ConfigError: With every problem of the file, or of what it names.
+    """
+    try:
+        return read_config(path, environment)
+    except ConfigError as error:
+        try:
+            tables = read_tables(path, environment)
+        except ConfigError:
+            raise error from None
+        checked = _check_plugins(chosen_plugins(tables), plugin_tables(tables), is_relaxed=True)
+        more = [*map(str, checked.broken), *(f"{path.name}: {line}" for line in checked.problems)]
+        raise ConfigError(*error.problems, *more) from None
 
 
 def build_plugins(settings: Settings) -> Plugins:
@@ -155,19 +180,19 @@ def build_plugins(settings: Settings) -> Plugins:
     Raises:
         PluginNotFoundError: A chosen plugin is not installed.
         PluginLoadError: A chosen plugin is broken or does not fit its kind.
-        ConfigError: With every problem of every plugin's options, and tables for plugins that are not chosen.
+        ConfigError: With every problem of every plugin's options, and tables for plugins that are not chosen; or the
+            mode is live, which no plugin can serve.
     """
+    if settings.run.mode == "live":
+        raise ConfigError(settings.located(_NO_LIVE))
+    checked = _check_plugins(settings.chosen(), settings.options, is_relaxed=settings.is_relaxed)
+    checked.raise_if_any(settings)
     manager = pluggy.PluginManager(PROJECT_NAME)
     for spec in KINDS.values():
         manager.add_hookspecs(spec)
-    classes = {(kind, name): import_plugin(kind, name) for kind, name in settings.chosen()}
-    problems = list(_unused_tables(settings, classes))
-    configs = {key: _configure(settings, key, cls, problems) for key, (_, cls) in classes.items()}
-    if problems:
-        raise ConfigError(*(f"{settings.path.name}: {p}" for p in problems))
     made: dict[str, list[Loaded[Any]]] = {kind: [] for kind in KINDS}
-    for key, (installed, cls) in classes.items():
-        made[key[0]].append(_build(manager, installed, cls, configs[key]))
+    for key, (installed, cls) in checked.classes.items():
+        made[key[0]].append(_build(manager, installed, cls, checked.configs[key]))
     return Plugins(
         feed=made["feeds"][0],
         broker=made["brokers"][0],
@@ -181,6 +206,40 @@ def build_plugins(settings: Settings) -> Plugins:
     )
 
 
+@define
+class _Checked:
+    """The chosen plugins' classes and options, and everything that is wrong with them."""
+
+    classes: dict[tuple[str, str], tuple[Installed, type]] = field(factory=dict)
+    configs: dict[tuple[str, str], Any] = field(factory=dict)
+    broken: list[PluginError] = field(factory=list)
+    problems: list[str] = field(factory=list)
+
+    def raise_if_any(self, settings: Settings) -> None:
+        located = [settings.located(p) for p in self.problems]
+        if self.broken:
+            first = self.broken[0]
+            raise type(first)("\n".join([*map(str, self.broken), *located])) from first.__cause__
+        if located:
+            raise ConfigError(*located)
+
+
+def _check_plugins(
+    chosen: Iterable[tuple[str, str]], options: Mapping[tuple[str, str], dict[str, Any]], *, is_relaxed: bool
+) -> _Checked:
+    checked, chosen = _Checked(), list(chosen)
+    for key in chosen:
+        try:
+            checked.classes[key] = import_plugin(*key)
+        except PluginError as error:
+            checked.broken.append(error)
+    checked.problems.extend(_unused_tables(options, chosen))
+    for key, (_, cls) in checked.classes.items():
+        table = dict(options.get(key, {}))
+        checked.configs[key] = _configure(table, key, cls, checked.problems, is_relaxed=is_relaxed)
+    return checked
+
+
 def _describe(kind: str, point: EntryPoint) -> Installed:
     dist = point.dist
     return Installed(
@@ -188,76 +247,36 @@ def _describe(kind: str, point: EntryPoint) -> Installed:
     )
 
 
-def _unused_tables(settings: Settings, chosen: Iterable[tuple[str, str]]) -> Iterable[str]:
-    chosen = set(chosen)
-    for kind, name in settings.options:
+def _unused_tables(options: Iterable[tuple[str, str]], chosen: Sequence[tuple[str, str]]) -> Iterable[str]:
+    for kind, name in options:
         if (kind, name) not in chosen:
             near = nearest(name, [n for k, n in chosen if k == kind])
             yield f"{kind}.{name}: options for a plugin that [plugins] does not choose{near}; choose it or remove them"
 
 
-def _configure(settings: Settings, key: tuple[str, str], cls: Any, problems: list[str]) -> Any:
-    table = dict(settings.options.get(key, {}))
+def _configure(table: dict[str, Any], key: tuple[str, str], cls: Any, problems: list[str], *, is_relaxed: bool) -> Any:
     names = {f.name for f in attrs.fields(cls.config_class)}
     if "relaxed" in names and "relaxed" not in table:
-        table["relaxed"] = settings.locks.relaxed_signal_mode
+        table["relaxed"] = is_relaxed
     return structure(table, cls.config_class, ".".join(key), problems)
 
 
 def _build(manager: pluggy.PluginManager, installed: Installed, cls: type, config: Any) -> Loaded[Any]:
     try:
         instance = cls(config)
+    except SltError:
+        raise
+    except Exception as error:
+        raise PluginLoadError(f"{installed} cannot be made: {in_one_line(error)}") from error
+    problem = next(misfits(manager, installed.kind, instance), None)
+    if problem is not None:
+        raise PluginLoadError(f"{installed} {problem}")
+    try:
         manager.register(instance, name=f"{installed.kind}:{installed.name}")
         manager.check_pending()
     except Exception as error:
-        raise PluginLoadError(f"{installed} cannot be used: {type(error).__name__}: {error}") from error
-    return Loaded(installed, _bind(manager, instance, installed), config)
-
-
-def _bind(manager: pluggy.PluginManager, instance: object, installed: Installed) -> Any:
-    implemented = {
-        caller.name: impl
-        for caller in manager.get_hookcallers(instance) or ()
-        for impl in caller.get_hookimpls()
-        if impl.plugin is instance
-    }
-    hooks = {}
-    for name, spec in _specs(installed.kind).items():
-        if name in implemented:
-            impl = implemented.pop(name)
-            hooks[name] = _adapt(impl.function, impl.argnames, spec)
-        elif name in _OPTIONAL:
-            hooks[name] = _OPTIONAL[name]
-        else:
-            raise PluginLoadError(f"{installed} implements no `{name}`, which every plugin of its kind must")
-    if implemented:
-        foreign = ", ".join(sorted(implemented))
-        raise PluginLoadError(f"{installed} implements hooks of another kind: {foreign}")
+        raise PluginLoadError(f"{installed} cannot be used: {in_one_line(error)}") from error
+    hooks = bind_hooks(manager, installed.kind, instance)
     if os.environ.get("SLT_TRACE_HOOKS") == "1":
-        hooks = {name: partial(_traced, f"{installed.kind}:{installed.name}", name, f) for name, f in hooks.items()}
-    return cast("Any", SimpleNamespace(**hooks))
-
-
-def _specs(kind: str) -> dict[str, tuple[str, ...]]:
-    contract = KINDS[kind]
-    names = [n for n in vars(contract) if n.startswith("slt_")]
-    return {n: tuple(inspect.signature(getattr(contract, n)).parameters)[1:] for n in names}
-
-
-def _adapt(function: Callable[..., Any], accepted: tuple[str, ...], spec: tuple[str, ...]) -> Callable[..., Any]:
-    """`function` as one that takes every argument of the specification, by position or name."""
-    if tuple(accepted) == spec:
-        return function
-
-    def call(*args: Any, **kwargs: Any) -> Any:
-        given = dict(zip(spec, args, strict=False), **kwargs)
-        return function(**{name: given[name] for name in accepted})
-
-    return call
-
-
-def _traced(plugin: str, hook: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    result = function(*args, **kwargs)
-    given = ", ".join([*(repr(a) for a in args), *(f"{k}={v!r}" for k, v in kwargs.items())])
-    sys.stderr.write(f"{plugin} {hook}({given[:500]}) -> {result!r:.500}\n")
-    return result
+        hooks = {name: traced(f"{installed.kind}:{installed.name} {name}", hook) for name, hook in hooks.items()}
+    return Loaded(installed, cast("Any", SimpleNamespace(**hooks)), config)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from slt.config.reading import SINGLE_KINDS, Settings, chosen_plugins, read_config, read_tables
+from slt.config.reading import SINGLE_KINDS, Settings, chosen_plugins, plugin_tables, read_config, read_tables
 from slt.config.rendering import Option, options_of, render_section, render_value
 from slt.config.sections import (
     KERNEL_SECTIONS,
@@ -35,6 +35,7 @@ __all__ = [
     "chosen_plugins",
     "nearest",
     "options_of",
+    "plugin_tables",
     "read_config",
     "read_tables",
     "render_section",

@@ -6,7 +6,7 @@ import os
 import tomllib
 from typing import TYPE_CHECKING, Any
 
-from attrs import evolve, frozen
+from attrs import field, frozen
 
 from slt.config.sections import (
     KERNEL_SECTIONS,
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-__all__ = ["SINGLE_KINDS", "Settings", "chosen_plugins", "read_config", "read_tables"]
+__all__ = ["SINGLE_KINDS", "Settings", "chosen_plugins", "plugin_tables", "read_config", "read_tables"]
 
 SINGLE_KINDS = {"feeds": "feed", "brokers": "broker", "storages": "storage", "models": "model", "sizers": "sizer"}
 """Kinds of which a run has one, with the option of ``[plugins]`` that names it."""
@@ -48,10 +48,11 @@ class Settings:
         risk: Section ``[risk]``.
         learning: Section ``[learning]``.
         gate: Section ``[gate]``.
-        locks: Section ``[locks]``, `relaxed_signal_mode` resolved.
+        locks: Section ``[locks]``; whether signals are relaxed is told by `is_relaxed`.
         notices: Section ``[notices]``.
         log: Section ``[log]``.
         options: Tables of the plugins' options, by ``(kind, name)``.
+        origins: Environment variables that set an option, by the option's dotted path.
     """
 
     path: Path
@@ -65,6 +66,17 @@ class Settings:
     notices: NoticesConfig
     log: LogConfig
     options: dict[tuple[str, str], dict[str, Any]]
+    origins: dict[str, str] = field(factory=dict)
+
+    @property
+    def is_relaxed(self) -> bool:
+        """Whether strategies use their lower signal tiers: as the lock says, else in every mode but live."""
+        lock = self.locks.relaxed_signal_mode
+        return self.run.mode != "live" if lock is None else lock
+
+    def located(self, problem: str) -> str:
+        """A problem that opens with an option's dotted path, with the file or variable that has to be changed."""
+        return _located(self.path, self.origins, problem)
 
     def chosen(self) -> list[tuple[str, str]]:
         """``(kind, name)`` of every chosen plugin, kinds in a fixed order, names in config order."""
@@ -80,35 +92,35 @@ def read_tables(path: Path, environment: Mapping[str, str] | None = None) -> dic
         environment: ``SLT_<SECTION>__<KEY>`` variables override; None = this process's environment.
 
     Raises:
-        ConfigError: The file is missing, unreadable or not TOML.
+        ConfigError: The file is missing, unreadable or not TOML, or an override cannot be applied.
     """
-    environment = os.environ if environment is None else environment
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(f"config file `{path}` does not exist; name one with --config") from None
-    except OSError as error:
-        raise ConfigError(f"config file `{path}` cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"config file `{path}` is not valid TOML: {error}") from None
-    for name in sorted(environment):
-        if name.startswith("SLT_") and "__" in name:
-            _override(tables, name, environment[name])
-    for lock in _LOCKS:
-        if lock.upper() in environment:
-            tables.setdefault("locks", {})[lock] = _switch(lock.upper(), environment[lock.upper()])
+    tables, _, problems = _read(path, os.environ if environment is None else environment)
+    if problems:
+        raise ConfigError(*problems)
     return tables
 
 
 def chosen_plugins(tables: Mapping[str, Any]) -> list[tuple[str, str]]:
     """``(kind, name)`` of the plugins that a config's tables choose; entries of a wrong type are passed over."""
-    plugins = tables.get("plugins", {})
-    chosen: list[tuple[str, str]] = []
+    plugins = tables.get("plugins")
+    if not isinstance(plugins, dict):
+        return []
+    chosen: dict[tuple[str, str], None] = {}
     for kind in ("feeds", "brokers", "storages", "features", "strategies", "models", "sizers", "exits", "notifiers"):
         value = plugins.get(SINGLE_KINDS.get(kind, kind))
-        names = [value] if isinstance(value, str) else value or ()
-        chosen.extend((kind, name) for name in names if isinstance(name, str))
-    return chosen
+        names = value if isinstance(value, list | tuple) else [value]
+        chosen.update({(kind, name): None for name in names if isinstance(name, str)})
+    return list(chosen)
+
+
+def plugin_tables(tables: Mapping[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:
+    """The tables ``[<kind>.<name>]`` of a config's tables, by ``(kind, name)``; anything else is passed over."""
+    return {
+        (kind, name): values
+        for kind in (*SINGLE_KINDS, *_MANY_KINDS)
+        for name, values in _items(tables.get(kind))
+        if isinstance(values, dict)
+    }
 
 
 def read_config(path: Path, environment: Mapping[str, str] | None = None) -> Settings:
@@ -121,7 +133,7 @@ def read_config(path: Path, environment: Mapping[str, str] | None = None) -> Set
     Raises:
         ConfigError: With every problem of the file.
     """
-    tables = read_tables(path, environment)
+    tables, origins, unusable = _read(path, os.environ if environment is None else environment)
     problems: list[str] = []
     sections: dict[str, Any] = {}
     for name, cls in KERNEL_SECTIONS.items():
@@ -130,26 +142,52 @@ def read_config(path: Path, environment: Mapping[str, str] | None = None) -> Set
             problems.append(f"{name}: found `{table!r}`, allowed is a table [{name}]")
             continue
         sections[name] = structure(table, cls, name, problems)
-    options = _plugin_tables(tables, problems)
+    problems.extend(_stray_tables(tables))
     choice = sections.get("plugins")
     if isinstance(choice, PluginChoice):
         problems.extend(_doubled(choice))
-    if problems:
-        raise ConfigError(*(f"{path.name}: {p}" for p in problems))
-    settings = Settings(path=path, options=options, **sections)
-    return _with_mode(settings)
+    problems.extend(_locked_mode(sections.get("run"), sections.get("locks")))
+    if problems or unusable:
+        raise ConfigError(*unusable, *(_located(path, origins, p) for p in problems))
+    return Settings(path=path, options=plugin_tables(tables), origins=origins, **sections)
 
 
-def _with_mode(settings: Settings) -> Settings:
-    locks, mode = settings.locks, settings.run.mode
-    if locks.disable_websocket and mode == "live":
+def _read(path: Path, environment: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str], list[str]]:
+    """The file's tables with overrides applied, where the overrides came from, and those that cannot be applied."""
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError:
+        raise ConfigError(f"config file `{path}` does not exist; name one with --config") from None
+    except OSError as error:
         raise ConfigError(
-            f"{settings.path.name}: run.mode: found `live` while DISABLE_WEBSOCKET is on, which allows recorded feeds "
-            "only; choose backtest or paper, or switch the lock off"
+            f"config file `{path}` cannot be read: {error.strerror}; name another with --config"
+        ) from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"config file `{path}` is not UTF-8 text (byte {error.start}); save it as UTF-8") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"config file `{path}` is not valid TOML: {error}") from None
+    origins: dict[str, str] = {}
+    problems: list[str] = []
+    for name in sorted(environment):
+        if name.startswith("SLT_") and "__" in name:
+            problems.extend(_override(tables, origins, name, environment[name]))
+    for lock in _LOCKS:
+        if lock.upper() in environment:
+            problems.extend(_set_lock(tables, origins, lock, environment[lock.upper()]))
+    return tables, origins, problems
+
+
+def _located(path: Path, origins: Mapping[str, str], problem: str) -> str:
+    variable = origins.get(problem.partition(": ")[0])
+    return f"{path.name}: {problem}" if variable is None else f"environment variable `{variable}`: {problem}"
+
+
+def _locked_mode(run: Any, locks: Any) -> Iterable[str]:
+    if isinstance(run, RunConfig) and isinstance(locks, LocksConfig) and locks.disable_websocket and run.mode == "live":
+        yield (
+            "run.mode: found `live` while DISABLE_WEBSOCKET is on, which allows recorded feeds only; choose backtest "
+            "or paper, or switch the lock off"
         )
-    if locks.relaxed_signal_mode is None:
-        locks = evolve(locks, relaxed_signal_mode=mode != "live")
-    return evolve(settings, locks=locks)
 
 
 def _doubled(choice: PluginChoice) -> Iterable[str]:
@@ -159,39 +197,55 @@ def _doubled(choice: PluginChoice) -> Iterable[str]:
             yield f"plugins.{kind}: `{name}` is named twice; each plugin can be chosen once"
 
 
-def _plugin_tables(tables: dict[str, Any], problems: list[str]) -> dict[tuple[str, str], dict[str, Any]]:
+def _stray_tables(tables: Mapping[str, Any]) -> Iterable[str]:
+    """Sections that nobody knows, and options of plugins that stand outside a plugin's table."""
     kinds = (*SINGLE_KINDS, *_MANY_KINDS)
-    options = {}
     for section, table in tables.items():
         if section in KERNEL_SECTIONS:
             continue
         if section not in kinds:
             allowed = (*KERNEL_SECTIONS, *kinds)
-            problems.append(f"{section}: unknown section{nearest(section, allowed)} (sections: {', '.join(allowed)})")
-            continue
-        for name, values in table.items() if isinstance(table, dict) else ():
-            if isinstance(values, dict):
-                options[section, name] = values
-            else:
-                problems.append(f"{section}.{name}: options belong in a table [{section}.<plugin>]")
-    return options
+            yield f"{section}: unknown section{nearest(section, allowed)} (sections: {', '.join(allowed)})"
+        elif not isinstance(table, dict):
+            yield f"{section}: options belong in a table [{section}.<plugin>]; which plugins run is said in [plugins]"
+        for name, values in _items(table) if section in kinds else ():
+            if not isinstance(values, dict):
+                yield f"{section}.{name}: options belong in a table [{section}.<plugin>]"
 
 
-def _override(tables: dict[str, Any], name: str, text: str) -> None:
+def _items(table: Any) -> Iterable[tuple[str, Any]]:
+    return table.items() if isinstance(table, dict) else ()
+
+
+def _override(tables: dict[str, Any], origins: dict[str, str], name: str, text: str) -> Iterable[str]:
     *sections, key = name.removeprefix("SLT_").lower().split("__")
+    if not all((*sections, key)):
+        yield f"environment variable `{name}`: a part of its name is empty; write SLT_<SECTION>__<KEY>"
+        return
     table = tables
     for section in sections:
         table = table.setdefault(section, {})
         if not isinstance(table, dict):
-            raise ConfigError(f"environment variable `{name}`: `{section}` is an option, not a table")
+            yield f"environment variable `{name}`: `{section}` is an option, not a table"
+            return
+    table[key] = _value_of(text)
+    origins[".".join((*sections, key))] = name
+
+
+def _value_of(text: str) -> Any:
+    """A variable's text as TOML, or as it is where it is none."""
     try:
-        table[key] = tomllib.loads(f"value = {text}")["value"]
+        values = tomllib.loads(f"value = {text}")
     except tomllib.TOMLDecodeError:
-        table[key] = text
+        return text
+    return values["value"] if len(values) == 1 else text
 
 
-def _switch(name: str, text: str) -> bool:
-    word = text.strip().lower()
+def _set_lock(tables: dict[str, Any], origins: dict[str, str], lock: str, text: str) -> Iterable[str]:
+    name, word = lock.upper(), text.strip().lower()
+    locks = tables.setdefault("locks", {})
     if word not in _TRUE | _FALSE:
-        raise ConfigError(f"environment variable `{name}`: found `{text}`, allowed is 1/true/yes/on or 0/false/no/off")
-    return word in _TRUE
+        yield f"environment variable `{name}`: found `{text}`, allowed is 1/true/yes/on or 0/false/no/off"
+    elif isinstance(locks, dict):
+        locks[lock] = word in _TRUE
+        origins[f"locks.{lock}"] = name

@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 from attrs import frozen
 
-from slt.config.structuring import describe
+from slt.config.structuring import describe, limits
 
 __all__ = ["Option", "options_of", "render_section", "render_value"]
 
@@ -26,7 +26,7 @@ class Option:
 
     Attributes:
         name: Key in the file.
-        type: Its type in words.
+        type: Its type and limits in words.
         default: The default as TOML; None = it has to be given.
         text: What it means: the class's own documentation of the field.
     """
@@ -43,9 +43,16 @@ def options_of(cls: type) -> list[Option]:
     hints = typing.get_type_hints(cls)
     made = []
     for spec in attrs.fields(cls):
-        default = None if spec.default is attrs.NOTHING else render_value(spec.default)
-        made.append(Option(spec.name, describe(hints[spec.name]), default, texts.get(spec.name, "")))
+        words = ", ".join(filter(None, [describe(hints[spec.name]), limits(spec.validator)]))
+        made.append(Option(spec.name, words, _default_of(spec), texts.get(spec.name, "")))
     return made
+
+
+def _default_of(spec: attrs.Attribute[Any]) -> str | None:
+    default: Any = spec.default
+    if default is attrs.NOTHING:
+        return None
+    return render_value(default.factory() if isinstance(default, attrs.Factory) else default)  # type: ignore[arg-type] # a class, whatever its stub says
 
 
 def render_value(value: Any) -> str:
@@ -55,7 +62,8 @@ def render_value(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False)
+        # TOML writes texts as JSON does, but for this one control character, which has to be escaped.
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     if isinstance(value, tuple | list):
         return "[" + ", ".join(render_value(v) for v in value) + "]"
     return repr(value)
