@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from slt.config import read_config
-from slt.loader import build_plugins
+from slt.cli.groups import Group
+from slt.loader import build_plugins, read_whole_config
 
 __all__ = ["config", "config_option"]
 
@@ -21,7 +21,7 @@ config_option = click.option(
 )
 
 
-@click.group()
+@click.group(cls=Group)
 def config() -> None:
     """Check a configuration; show it with every option."""
 
@@ -30,7 +30,7 @@ def config() -> None:
 @config_option
 def check_config(config_path: Path) -> None:
     """Check a configuration, plugins' options included, without running anything."""
-    settings = read_config(config_path)
+    settings = read_whole_config(config_path)
     build_plugins(settings)
     click.echo(f"{config_path}: fine; {len(settings.chosen())} plugins chosen")
 
@@ -41,5 +41,5 @@ def show_config(config_path: Path) -> None:
     """Print the effective configuration: every option with its value and meaning."""
     from slt.run.assembly import effective_config  # noqa: PLC0415 # pulls in the engine
 
-    settings = read_config(config_path)
+    settings = read_whole_config(config_path)
     click.echo(effective_config(settings, build_plugins(settings), comments=True))

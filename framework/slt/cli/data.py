@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from slt.cli.groups import Group
 from slt.cli.tables import print_table
 from slt.errors import DataError
 
@@ -20,7 +21,7 @@ _folder_option = click.option(
 )
 
 
-@click.group()
+@click.group(cls=Group)
 def data() -> None:
     """Import, list and check candle files."""
 

@@ -9,21 +9,19 @@ from typing import TYPE_CHECKING
 import click
 
 from slt.cli.config import config_option
-from slt.cli.stored import find_run, with_storage
+from slt.cli.groups import Group
+from slt.cli.stored import Stored, with_storage
 from slt.cli.tables import print_table
 from slt.errors import SltError
-from slt.storage.contract import Query
 from slt.types import ModelVersion
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from slt.hookspecs import StorageSpecs
-
 __all__ = ["model"]
 
 
-@click.group()
+@click.group(cls=Group)
 def model() -> None:
     """List fitted models; show one with its verdict."""
 
@@ -33,7 +31,7 @@ def model() -> None:
 @config_option
 def list_models(run_id: str | None, config_path: Path) -> None:
     """List the fitted versions of a run, oldest first."""
-    found_run, models = with_storage(config_path, lambda storage: _read(storage, run_id))
+    found_run, models = with_storage(config_path, lambda stored: _read(stored, run_id))
     if not models:
         click.echo(f"run {found_run}: nothing has been fitted; rules decide (UNTRAINED)")
         return
@@ -52,7 +50,7 @@ def list_models(run_id: str | None, config_path: Path) -> None:
 @config_option
 def show_model(version: int, strategy: str | None, run_id: str | None, config_path: Path) -> None:
     """Show one version with everything the gate looked at, as JSON."""
-    found_run, models = with_storage(config_path, lambda storage: _read(storage, run_id))
+    found_run, models = with_storage(config_path, lambda stored: _read(stored, run_id))
     found = [m for m in models if m.version == version and strategy in {None, m.strategy}]
     if not found:
         known = ", ".join(f"{m.strategy} v{m.version}" for m in models) or "none"
@@ -66,10 +64,9 @@ def show_model(version: int, strategy: str | None, run_id: str | None, config_pa
     click.echo(json.dumps(shown.metrics, indent=2, sort_keys=True))
 
 
-async def _read(storage: StorageSpecs, run_id: str | None) -> tuple[str, list[ModelVersion]]:
-    run = await find_run(storage, run_id)
-    records = await storage.slt_read_records(query=Query(ModelVersion, run_id=run.id))
-    return run.id, [m for m in records if isinstance(m, ModelVersion)]
+async def _read(stored: Stored, run_id: str | None) -> tuple[str, list[ModelVersion]]:
+    run = stored.run(run_id)
+    return run.id, await stored.records(ModelVersion, run)
 
 
 def _time(time: int) -> str:

@@ -8,17 +8,19 @@ from pathlib import Path
 
 import click
 
+from slt.cli.groups import Group
 from slt.cli.tables import print_table
 from slt.config.reading import chosen_plugins, read_tables
 from slt.config.rendering import options_of
-from slt.errors import PluginNotFoundError
+from slt.config.structuring import nearest
+from slt.errors import ConfigError
 from slt.hookspecs import KINDS
 from slt.loader import find_plugins, import_plugin
 
 __all__ = ["plugins"]
 
 
-@click.group()
+@click.group(cls=Group)
 def plugins() -> None:
     """List installed plugins; show one's options."""
 
@@ -29,8 +31,7 @@ def plugins() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_plugins(kind: str | None, config_path: Path | None, *, as_json: bool) -> None:
     """List installed plugins without importing any of them."""
-    path = config_path or Path("config.toml")
-    chosen = set(chosen_plugins(read_tables(path))) if config_path or path.exists() else set()
+    chosen = _chosen(config_path)
     rows = [
         {
             "kind": p.kind,
@@ -54,7 +55,8 @@ def show_plugin(plugin: str) -> None:
     """Show one plugin's description and options."""
     kind, _, name = plugin.partition(":")
     if kind not in KINDS or not name:
-        raise PluginNotFoundError(f"found `{plugin}`, allowed is KIND:NAME with a kind of {', '.join(KINDS)}")
+        kinds = ", ".join(KINDS)
+        raise click.UsageError(f"found `{plugin}`, allowed is KIND:NAME{nearest(kind, KINDS)} (kinds: {kinds})")
     installed, cls = import_plugin(kind, name)
     click.echo(f"{kind}:{name}, from {installed.distribution} {installed.version} ({installed.target})\n")
     click.echo((inspect.getdoc(cls) or "no description").strip() + "\n")
@@ -65,3 +67,16 @@ def show_plugin(plugin: str) -> None:
     click.echo(f"Options of [{kind}.{name}]:\n")
     cells = [[o.name, o.type, o.default if o.default is not None else "required", o.text] for o in options]
     print_table(["option", "type", "default", "meaning"], cells)
+
+
+def _chosen(config_path: Path | None) -> set[tuple[str, str]]:
+    """What a config chooses; without one being named, what config.toml does if there is a usable one here."""
+    path = config_path or Path("config.toml")
+    try:
+        return set(chosen_plugins(read_tables(path)))
+    except ConfigError as error:
+        if config_path is not None:
+            raise
+        if path.exists():
+            click.echo(f"slt: what is chosen is not known: {error}", err=True)
+        return set()

@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from slt.cli.config import config_option
-from slt.cli.stored import find_run, with_storage
+from slt.cli.stored import Stored, with_storage
 from slt.errors import SltError
-from slt.storage.contract import Query
 from slt.types import EquityPoint, ModelVersion, Run, Trade
-
-if TYPE_CHECKING:
-    from slt.hookspecs import StorageSpecs
-    from slt.types import Record
 
 __all__ = ["report"]
 
@@ -29,7 +23,7 @@ def report(run_id: str | None, output: Path | None, config_path: Path) -> None:
     from slt.report import ReportData, write_report  # noqa: PLC0415 # plotly's side of the program
     from slt.statistics import load_summary  # noqa: PLC0415 # as above
 
-    run, trades, equity, models = with_storage(config_path, lambda storage: _read(storage, run_id))
+    run, trades, equity, models = with_storage(config_path, lambda stored: _read(stored, run_id))
     try:
         summary = load_summary(run.summary)
     except ValueError as error:
@@ -38,7 +32,11 @@ def report(run_id: str | None, output: Path | None, config_path: Path) -> None:
     click.echo(f"report of run {run.id}: {path}")
 
 
-async def _read(storage: StorageSpecs, run_id: str | None) -> tuple[Run, list[Record], list[Record], list[Record]]:
-    run = await find_run(storage, run_id)
-    parts = [await storage.slt_read_records(query=Query(k, run_id=run.id)) for k in (Trade, EquityPoint, ModelVersion)]
-    return run, parts[0], parts[1], parts[2]
+async def _read(stored: Stored, run_id: str | None) -> tuple[Run, list[Trade], list[EquityPoint], list[ModelVersion]]:
+    run = stored.run(run_id)
+    return (
+        run,
+        await stored.records(Trade, run),
+        await stored.records(EquityPoint, run),
+        await stored.records(ModelVersion, run),
+    )

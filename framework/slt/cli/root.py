@@ -2,59 +2,23 @@
 
 from __future__ import annotations
 
-import importlib
+import os
 import sys
-from typing import TYPE_CHECKING, Any, NoReturn
+import traceback
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
+from slt.cli.groups import LazyGroup
 from slt.errors import SltError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["LazyGroup", "main", "root"]
+__all__ = ["main", "root"]
 
-
-class LazyGroup(click.Group):
-    """A group whose commands are imported when they are called; the help needs none of them.
-
-    Args:
-        lazy: Command name to ``(module:object, one-line help)``.
-        kwargs: As `click.Group`.
-    """
-
-    def __init__(self, *args: Any, lazy: dict[str, tuple[str, str]], **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._lazy = lazy
-
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 # click's signature
-        """Names in the order given."""
-        return list(self._lazy)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 # as above
-        """Import and return one command."""
-        if cmd_name not in self._lazy:
-            return None
-        module, _, name = self._lazy[cmd_name][0].partition(":")
-        command: click.Command = getattr(importlib.import_module(module), name)
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 # as above
-        """List the commands with their one-line help."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in self._lazy.items()])
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command; an unknown one is answered with the nearest name."""
-        from slt.config.structuring import nearest  # noqa: PLC0415 # only needed for the error
-
-        if args and args[0] not in self._lazy and not args[0].startswith("-"):
-            known = ", ".join(self._lazy)
-            raise click.UsageError(f"no command `{args[0]}`{nearest(args[0], self._lazy)} (commands: {known})", ctx)
-        return super().resolve_command(ctx, args)
+_INTERRUPTED = 130
+"""What a shell expects of a program that Ctrl-C ended: 128 and the signal's number."""
 
 
 @click.group(
@@ -70,41 +34,72 @@ class LazyGroup(click.Group):
     },
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error; may stand anywhere.")
 @click.version_option(package_name="selflearningtrader", prog_name="slt")
 def root(*, debug: bool) -> None:
     """SelfLearningTrader: a plugin framework for trading Binance USDⓈ-M perpetual futures.
 
-    Exit codes: 0 fine, 1 other, 2 config or usage, 3 plugin, 5 stopped and resumable, 70 watchdog.
+    Exit codes: 0 fine, 1 other, 2 config or usage, 3 plugin, 5 stopped and resumable, 70 watchdog, 130 interrupted.
     """
-    del debug  # read by `main`, which has to know it before anything can fail
+    del debug  # `main` has taken it out of the arguments: it has to know it before anything can fail
 
 
 def main(args: Sequence[str] | None = None) -> NoReturn:
-    """Run a command and leave with its exit code: one line for an error, a traceback only with ``--debug``."""
+    """Run a command and leave with its exit code: lines without a traceback for an error, but with ``--debug``."""
     given = list(sys.argv[1:] if args is None else args)
     try:
-        root.main(args=given, prog_name="slt", standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(2)
-    except (click.Abort, KeyboardInterrupt):
-        _say("stopped")
-        sys.exit(130)
-    except BrokenPipeError:
-        sys.exit(1)
-    except SltError as error:
+        root.main(args=[a for a in given if a != "--debug"], prog_name="slt", standalone_mode=False)
+        sys.stdout.flush()
+        code = 0
+    except SystemExit:
+        raise
+    except BaseException as error:  # noqa: BLE001 # the one place where every error becomes words and an exit code
         if "--debug" in given:
-            raise
+            traceback.print_exc()
+        code = _tell(error)
+    sys.exit(code)
+
+
+def _tell(error: BaseException) -> int:
+    """Tell a person about an error; returns the exit code."""
+    if isinstance(error, BaseExceptionGroup):
+        error = _first(error)
+    code = 1
+    if isinstance(error, SltError):
+        code = error.exit_code
         for line in str(error).splitlines() or [type(error).__name__]:
             _say(line)
-        sys.exit(error.exit_code)
-    except Exception as error:
-        if "--debug" in given:
-            raise
-        _say(f"unexpected {type(error).__name__}: {error}; run again with `slt --debug` and report the traceback")
-        sys.exit(1)
-    sys.exit(0)
+    elif isinstance(error, click.ClickException):
+        code = error.exit_code
+        _tell_usage(error)
+    elif isinstance(error, click.Abort | KeyboardInterrupt):
+        code = _INTERRUPTED
+        _say("interrupted")
+    elif isinstance(error, BrokenPipeError):
+        # Whoever read the output has left; what Python would flush at its end has nowhere to go either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    else:
+        text = " ".join(f"{type(error).__name__}: {error}".split())
+        _say(f"unexpected {text}; run again with `slt --debug` and report the traceback")
+    return code
+
+
+def _tell_usage(error: click.ClickException) -> None:
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        error.show()
+        return
+    context = getattr(error, "ctx", None)
+    hint = f"; see `{context.command_path} --help`" if context is not None else ""
+    _say(" ".join(error.format_message().split()).removesuffix(".") + hint)
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The error to tell of several: the first that slt raised on purpose, else the first."""
+    known = group.subgroup(SltError)
+    error: BaseException = known if known is not None else group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 def _say(text: str) -> None:

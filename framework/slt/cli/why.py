@@ -8,15 +8,12 @@ from typing import TYPE_CHECKING
 import click
 
 from slt.cli.config import config_option
-from slt.cli.stored import find_run, with_storage
+from slt.cli.stored import Stored, with_storage
 from slt.cli.tables import print_table
-from slt.storage.contract import Query
 from slt.types import Decision
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from slt.hookspecs import StorageSpecs
 
 __all__ = ["why"]
 
@@ -25,16 +22,16 @@ __all__ = ["why"]
 @click.argument("symbol")
 @click.option("--at", "moment", help="Decisions up to this time, ISO 8601, UTC; default: the end.")
 @click.option("--run", "run_id", help="The run; default: the newest.")
-@click.option("--limit", default=20, show_default=True, help="How many decisions.")
+@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="How many decisions.")
 @config_option
 def why(symbol: str, moment: str | None, run_id: str | None, limit: int, config_path: Path) -> None:
     """Tell what became of SYMBOL's proposals: newest first, one line each, with the gate and its numbers."""
     until = None if moment is None else parse_moment(moment) + 1
 
-    async def read(storage: StorageSpecs) -> tuple[str, list[Decision]]:
-        run = await find_run(storage, run_id)
-        query = Query(Decision, run_id=run.id, symbol=symbol.upper(), until=until, newest_first=True, limit=limit)
-        return run.id, [d for d in await storage.slt_read_records(query=query) if isinstance(d, Decision)]
+    async def read(stored: Stored) -> tuple[str, list[Decision]]:
+        run = stored.run(run_id)
+        asked = {"symbol": symbol.upper(), "until": until, "newest_first": True, "limit": limit}
+        return run.id, await stored.records(Decision, run, **asked)
 
     found_run, decisions = with_storage(config_path, read)
     if not decisions:
