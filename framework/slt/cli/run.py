@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import sys
-from typing import TYPE_CHECKING, Self
+from contextlib import ExitStack
+from functools import partial
+from typing import TYPE_CHECKING
 
 import click
 
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
 
     from slt.cli.progress import ProgressView
     from slt.config import Settings
+    from slt.run.assembly import Assembly
     from slt.run.execution import Outcome
+    from slt.run.player import Progress
 
 __all__ = ["run"]
 
@@ -30,7 +33,8 @@ __all__ = ["run"]
 def run(config_path: Path, *, fresh: bool) -> None:
     """Run a configuration: back-test, paper or live.
 
-    Ctrl-C stops after the block at hand with everything saved; the same command then resumes the run.
+    Ctrl-C stops after the block at hand with everything saved; the same command then resumes the run. A second Ctrl-C
+    stops at once, and the run resumes from its last snapshot; a third kills.
     """
     settings = read_config(config_path)
     outcome = _run(settings, fresh=fresh)
@@ -42,14 +46,29 @@ def run(config_path: Path, *, fresh: bool) -> None:
 def _run(settings: Settings, *, fresh: bool) -> Outcome:
     from slt.cli.progress import make_progress_view  # noqa: PLC0415 # rich and the engine, only for this command
     from slt.log import configure_logging  # noqa: PLC0415 # as above
+    from slt.run.assembly import secret_names  # noqa: PLC0415 # as above
     from slt.run.execution import Observer, execute  # noqa: PLC0415 # as above
 
     is_terminal = sys.stderr.isatty()
-    stop = _StopFlag()
     view: ProgressView = make_progress_view(is_terminal=is_terminal)
-    observer = Observer(started=view.started, progressed=view.progressed, stopping=stop)
-    log = configure_logging(settings.log, terminal=is_terminal, file=None)
-    with log, view, stop, asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    named = (v for table in settings.options.values() for k, v in table.items() if k.endswith("_env"))
+    with ExitStack() as stack:
+        configure = partial(configure_logging, settings.log, terminal=is_terminal)
+        log = stack.enter_context(configure(file=None, secret_names=[v for v in named if isinstance(v, str)]))
+
+        def started(assembly: Assembly) -> None:
+            nonlocal log
+            file, secrets = assembly.folder.path / "slt.log", secret_names(assembly.plugins)
+            log = stack.enter_context(configure(file=file, secret_names=secrets))
+            view.started(assembly)
+
+        def progressed(progress: Progress) -> None:
+            log.tell_repeats()
+            view.progressed(progress)
+
+        observer = Observer(started=started, progressed=progressed, stopping=lambda: False)
+        stack.enter_context(view)
+        runner = stack.enter_context(asyncio.Runner(loop_factory=_loop_factory()))
         return runner.run(execute(settings, observer, is_fresh=fresh))
 
 
@@ -75,31 +94,3 @@ def _show(outcome: Outcome) -> None:
             click.echo(line)
     for problem in outcome.problems:
         click.echo(f"slt: {problem}", err=True)
-
-
-class _StopFlag:
-    """Set by the first Ctrl-C or SIGTERM; the second ends the program at once."""
-
-    def __init__(self) -> None:
-        self._is_set = False
-        self._before: dict[int, object] = {}
-
-    def __call__(self) -> bool:
-        return self._is_set
-
-    def __enter__(self) -> Self:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.signal(number, self._take)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)  # type: ignore[arg-type] # what `signal.signal` gave
-
-    def _take(self, number: int, _: object) -> None:
-        if self._is_set:
-            raise KeyboardInterrupt
-        self._is_set = True
-        click.echo(
-            f"slt: {signal.Signals(number).name} received, stopping after this block; once more to force", err=True
-        )

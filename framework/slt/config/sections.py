@@ -35,6 +35,7 @@ class RunConfig:
         folder: Folder of results: journals, snapshots and reports.
         block_bars: Bars computed at once in a back-test; results do not depend on it, speed and memory do.
         speed: How many times faster than real time a recording is played in paper mode; 0 = as fast as it can.
+        snapshot_seconds: Wall time between two snapshots; what a crash loses is done again, with the same result.
         equity_every_minutes: Distance between the points of the stored equity curve.
     """
 
@@ -44,6 +45,7 @@ class RunConfig:
     folder: str = field(default="runs", validator=min_len(1))
     block_bars: int = field(default=1440, validator=and_(ge(1), le(100_000)))
     speed: float = field(default=0.0, validator=ge(0.0))
+    snapshot_seconds: float = field(default=5.0, validator=ge(0.0))
     equity_every_minutes: int = field(default=60, validator=ge(1))
 
 

@@ -130,14 +130,16 @@ class LifecycleManager:
         """Stop every component in order. Never raises; a second call waits for the first and gives its report.
 
         Returns:
-            How it went; also logged, component by component, where it did not go well.
+            How it went; also logged, component by component where it did not go well, and at debug level where the
+            program just comes to its end.
         """
-        self.request_stop("asked to")
         if self._report is None:
-            self._report = asyncio.ensure_future(self._stop_all())
+            level = logging.INFO if self.stopping.is_set() else logging.DEBUG
+            self.stopping.set()
+            self._report = asyncio.ensure_future(self._stop_all(level))
         return await asyncio.shield(self._report)
 
-    async def _stop_all(self) -> StopReport:
+    async def _stop_all(self, level: int) -> StopReport:
         order = sorted(self._components, key=lambda component: component.order)
         total = sum(component.deadline_seconds for component in order)
         scale = min(1.0, self._budget / total) if total else 1.0
@@ -149,8 +151,9 @@ class LifecycleManager:
                 outcome = await self._stop_one(component, component.deadline_seconds * scale)
             found[outcome].append(component.name)
         report = StopReport(**{outcome: tuple(names) for outcome, names in found.items()})
-        level = logging.INFO if report.is_clean else logging.WARNING
-        _log.log(level, "stopped in %.1f s%s", self._clock() - begun, _faults(report))
+        _log.log(
+            level if report.is_clean else logging.WARNING, "stopped in %.1f s%s", self._clock() - begun, _faults(report)
+        )
         return report
 
     async def _stop_one(self, component: _Component, deadline_seconds: float) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from slt.notices import NoticesConfig
 from slt.notify.channel import ChannelStatus
+from slt.notify.deliveries import Deliveries
 from slt.notify.outbox import Outbox
 
-__all__ = ["ChannelStatus", "NoticesConfig", "Outbox"]
+__all__ = ["ChannelStatus", "Deliveries", "NoticesConfig", "Outbox"]

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import attrs
 from attrs import frozen
 
 from slt.config import KERNEL_SECTIONS, render_section
 from slt.errors import ConfigError
 from slt.loader import build_plugins
-from slt.log import get_logger
 from slt.run.dense import Dense
 from slt.run.folders import RunFolder, open_folder
+from slt.run.supervision import register_stop
 from slt.storage.contract import Query
 from slt.storage.journal import Journal
 from slt.storage.writer import Writer
@@ -23,16 +24,15 @@ from slt.trading.engine import Engine
 from slt.types import MarketInfo, Run, SymbolRules
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator
 
     from slt.config import Settings
+    from slt.lifecycle import LifecycleManager
     from slt.loader import Loaded, Plugins
 
-__all__ = ["Assembly", "assembled", "effective_config"]
+__all__ = ["Assembly", "assembled", "effective_config", "secret_names"]
 
 _OPEN_TIMEOUT_S = 300.0
-_CLOSE_TIMEOUT_S = 30.0
-_log = get_logger("lifecycle")
 
 
 @frozen(eq=False)
@@ -77,6 +77,19 @@ def effective_config(settings: Settings, plugins: Plugins, *, comments: bool = F
     """The whole configuration as TOML: kernel sections, then every chosen plugin with every option. Holds no secret."""
     sections = {"locks": settings.locks, **{n: getattr(settings, n) for n in KERNEL_SECTIONS if n != "locks"}}
     parts = [render_section(name, sections[name], comments=comments) for name in KERNEL_SECTIONS]
+    for loaded in _every(plugins):
+        header = f"{loaded.installed.kind}.{loaded.installed.name}"
+        parts.append(render_section(header, loaded.config, comments=comments))
+    return "\n".join(parts)
+
+
+def secret_names(plugins: Plugins) -> tuple[str, ...]:
+    """Environment variables that hold secrets: what the chosen plugins' options ending in ``_env`` name."""
+    options = (attrs.asdict(loaded.config, recurse=False) for loaded in _every(plugins))
+    return tuple(v for table in options for k, v in table.items() if k.endswith("_env") and isinstance(v, str) and v)
+
+
+def _every(plugins: Plugins) -> list[Loaded[Any]]:
     singles: list[Loaded[Any]] = [
         plugins.feed,
         plugins.broker,
@@ -84,19 +97,16 @@ def effective_config(settings: Settings, plugins: Plugins, *, comments: bool = F
         plugins.sizer,
         *([plugins.model] if plugins.model else []),
     ]
-    many: list[Loaded[Any]] = [*plugins.features, *plugins.strategies, *plugins.exits, *plugins.notifiers]
-    for loaded in (*singles, *many):
-        header = f"{loaded.installed.kind}.{loaded.installed.name}"
-        parts.append(render_section(header, loaded.config, comments=comments))
-    return "\n".join(parts)
+    return [*singles, *plugins.features, *plugins.strategies, *plugins.exits, *plugins.notifiers]
 
 
 @asynccontextmanager
-async def assembled(settings: Settings, *, is_fresh: bool) -> AsyncIterator[Assembly]:
+async def assembled(settings: Settings, lifecycle: LifecycleManager, *, is_fresh: bool) -> AsyncIterator[Assembly]:
     """Build the plugins, ask feed, broker and storage what they have, and make the engine; closes them at the end.
 
     Args:
         settings: The configuration.
+        lifecycle: Stops broker and storage, after everything that others registered to stop before them.
         is_fresh: Start a new run even where one could be resumed.
 
     Raises:
@@ -108,15 +118,15 @@ async def assembled(settings: Settings, *, is_fresh: bool) -> AsyncIterator[Asse
     market = await asyncio.to_thread(plugins.feed.hooks.slt_describe_market)
     dense = Dense(plugins, market.symbols, market.interval_ms)
     await asyncio.to_thread(dense.start)
-    async with AsyncExitStack() as opened:
-        opened.push_async_callback(_close, plugins.broker.hooks.slt_close_broker, "broker")
+    try:
+        register_stop(lifecycle, "broker", plugins.broker.hooks.slt_close_broker)
         async with asyncio.timeout(_OPEN_TIMEOUT_S):
             opening = plugins.broker.hooks.slt_open_broker(market=market, wallet=settings.account.initial_equity)
             rules = dict(await opening)
         missing = [s for s in market.symbols if s not in rules]
         if missing:
             raise ConfigError(f"brokers.{plugins.broker.name}: no trading rules for {', '.join(missing)}")
-        opened.push_async_callback(_close, plugins.storage.hooks.slt_close_storage, "storage")
+        register_stop(lifecycle, "storage", plugins.storage.hooks.slt_close_storage)
         async with asyncio.timeout(_OPEN_TIMEOUT_S):
             storage_text = await plugins.storage.hooks.slt_open_storage()
         stored = [r.id for r in await plugins.storage.hooks.slt_read_records(query=Query(Run))]
@@ -127,15 +137,8 @@ async def assembled(settings: Settings, *, is_fresh: bool) -> AsyncIterator[Asse
         journal = Journal(folder.path / "journal", sync="always") if is_paced else None
         writer = Writer(plugins.storage.hooks, journal)
         yield Assembly(settings, plugins, folder, market, rules, dense, engine, writer, storage_text)
-
-
-async def _close(close: Callable[[], Awaitable[None]], what: str) -> None:
-    """Close one part; a failure is logged, because the run's own result matters more."""
-    try:
-        async with asyncio.timeout(_CLOSE_TIMEOUT_S):
-            await close()
-    except Exception as error:  # noqa: BLE001 # a plugin may raise anything
-        _log.warning("could not be closed", part=what, cause=f"{type(error).__name__}: {error}")
+    finally:
+        await lifecycle.stop()
 
 
 def _engine_setup(

@@ -5,20 +5,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+from functools import partial
 from typing import TYPE_CHECKING
 
 import attrs
 from attrs import frozen
 
 from slt.errors import SltError, StoppedError
+from slt.lifecycle import LifecycleManager
 from slt.log import get_logger
-from slt.notify import Outbox
+from slt.notify import Deliveries, Outbox
 from slt.report import CandleRecorder, ReportData, choose_interval, write_report
 from slt.run.assembly import Assembly, assembled
 from slt.run.fitting import FitWorker
 from slt.run.live import play_live
 from slt.run.replay import replay
 from slt.run.session import Session
+from slt.run.supervision import STOPS, Upkeep, guarded, listening, register_stop, until_forced
 from slt.statistics import check_accounting, summarise
 from slt.storage.contract import Query
 from slt.types import Trade
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Observer", "Outcome", "execute"]
 
+_CATCH_UP_TIMEOUT_S = 10.0
 _DRAIN_TIMEOUT_S = 20.0
 _OPEN_SPAN_MS = 30 * 86_400_000
 _log = get_logger("lifecycle")
@@ -83,45 +87,55 @@ async def execute(settings: Settings, observer: Observer, *, is_fresh: bool = Fa
     Raises:
         SltError: By kind; a `StoppedError` for a run that was stopped and can be resumed.
     """
+    lifecycle = LifecycleManager()
+    with listening(lifecycle):
+        async with guarded(settings, lifecycle):
+            return await until_forced(lifecycle, _execute(settings, observer, lifecycle, is_fresh=is_fresh, skip=skip))
+
+
+async def _execute(
+    settings: Settings, observer: Observer, lifecycle: LifecycleManager, *, is_fresh: bool, skip: bool
+) -> Outcome:
     try:
-        async with assembled(settings, is_fresh=is_fresh) as assembly:
+        async with assembled(settings, lifecycle, is_fresh=is_fresh) as assembly:
             observer.started(assembly)
-            return await _run(assembly, observer, skip=skip)
+            return await _run(assembly, observer, lifecycle, skip=skip)
     except* SltError as group:
         raise _first(group) from None
 
 
-async def _run(assembly: Assembly, observer: Observer, *, skip: bool) -> Outcome:
-    async with _session(assembly) as session:
+async def _run(assembly: Assembly, observer: Observer, lifecycle: LifecycleManager, *, skip: bool) -> Outcome:
+    def stopping() -> bool:
+        return observer.stopping() or lifecycle.stop_requested
+
+    async with _services(assembly, lifecycle) as (session, upkeep):
+
+        def progressed(progress: Progress) -> None:
+            upkeep.note(progress)
+            observer.progressed(progress)
+
         assembly.writer.put([assembly.run_record("running")])
         try:
             if assembly.settings.run.mode == "backtest":
-                await replay(assembly, session, stopping=observer.stopping, on_progress=observer.progressed, skip=skip)
+                await replay(assembly, session, stopping=stopping, on_progress=progressed, skip=skip)
             else:
-                await play_live(assembly, session, stopping=observer.stopping, on_progress=observer.progressed)
+                await play_live(assembly, session, stopping=stopping, on_progress=progressed)
         except StoppedError:
+            lifecycle.request_stop("the run is saved")
             assembly.writer.put([assembly.run_record("stopped")])
-            await assembly.writer.flush()
             raise
-        return await _finish(assembly, session)
+        return await _finish(assembly, session, upkeep)
 
 
 @contextlib.asynccontextmanager
-async def _session(assembly: Assembly) -> AsyncIterator[Session]:
-    """A session with its tasks: storage writer, outbox, fits. All of them end with it."""
+async def _services(assembly: Assembly, lifecycle: LifecycleManager) -> AsyncIterator[tuple[Session, Upkeep]]:
+    """A session and the tasks that serve it: storage writer, outbox, fits, upkeep. All of them end with it."""
     settings, plugins = assembly.settings, assembly.plugins
+    deliveries = Deliveries(assembly.folder.path / "delivered.jsonl", settings.notices.remember)
+    outbox = _outbox(assembly, deliveries)
+    upkeep = Upkeep(assembly, outbox)
     worker = _fit_worker(assembly)
-    outbox = _outbox(assembly)
-    for damage in await assembly.writer.open():
-        _log.error("journal damaged", detail=damage)
-    async with contextlib.AsyncExitStack() as stack, asyncio.TaskGroup() as tasks:
-        if worker is not None:
-            await worker.start()
-            stack.push_async_callback(worker.stop)
-        writing = tasks.create_task(assembly.writer.run())
-        if outbox is not None:
-            await outbox.open()
-            tasks.create_task(outbox.run())
+    async with asyncio.TaskGroup() as tasks:
         session = Session(
             assembly.engine,
             assembly.dense,
@@ -134,15 +148,65 @@ async def _session(assembly: Assembly) -> AsyncIterator[Session]:
             path=getattr(plugins.broker.config, "path", "ohlc"),
             is_durable=settings.run.mode != "backtest",
         )
+        services: list[asyncio.Task[None]] = []
         try:
-            yield session
-        finally:
-            session.cancel_fits()
-            assembly.writer.stop()
-            await writing
+            if settings.run.mode != "backtest":
+                register_stop(lifecycle, "upkeep", upkeep.stop)
+                services += upkeep.start(tasks)
+            if worker is not None:
+                register_stop(lifecycle, "fits", partial(_stop_fits, session, worker))
+                await worker.start()
             if outbox is not None:
-                await outbox.drain(_DRAIN_TIMEOUT_S)
-                await outbox.close()
+                register_stop(lifecycle, "outbox", partial(_stop_outbox, outbox, deliveries))
+                await outbox.open()
+                services.append(tasks.create_task(outbox.run()))
+            services.append(await _start_writer(assembly, lifecycle, tasks))
+            yield session, upkeep
+        finally:
+            await lifecycle.stop()
+            session.cancel_fits()
+            for service in services:
+                service.cancel()
+
+
+async def _stop_fits(session: Session, worker: FitWorker) -> None:
+    session.cancel_fits()
+    await worker.stop()
+
+
+async def _stop_outbox(outbox: Outbox, deliveries: Deliveries) -> None:
+    try:
+        await outbox.drain(STOPS["outbox"][1])
+    finally:
+        await outbox.close()
+        deliveries.close()
+
+
+async def _start_writer(
+    assembly: Assembly, lifecycle: LifecycleManager, tasks: asyncio.TaskGroup
+) -> asyncio.Task[None]:
+    """Open the journal, and bring what an earlier life of the run left there to the storage before anything else."""
+    writer = assembly.writer
+    for damage in await writer.open():
+        _log.error("journal damaged", detail=damage)
+    writing = tasks.create_task(writer.run())
+
+    async def stop() -> None:
+        try:
+            await writer.flush()
+        finally:
+            writer.stop()
+            await asyncio.wait({writing})
+
+    register_stop(lifecycle, "writer", stop)
+    if writer.pending:
+        _log.info("bringing the journal of the last run to the storage", records=writer.pending)
+        try:
+            async with asyncio.timeout(_CATCH_UP_TIMEOUT_S):
+                await writer.flush()
+        except TimeoutError:
+            _log.warning("the storage does not take the journal yet, going on", records=writer.pending)
+    return writing
 
 
 def _candle_recorder(market: MarketInfo) -> CandleRecorder:
@@ -163,7 +227,7 @@ def _fit_worker(assembly: Assembly) -> FitWorker | None:
     )
 
 
-def _outbox(assembly: Assembly) -> Outbox | None:
+def _outbox(assembly: Assembly, deliveries: Deliveries) -> Outbox | None:
     settings = assembly.settings
     is_backtest = settings.run.mode == "backtest"
     kinds = settings.notices.in_backtest if is_backtest else settings.notices.kinds
@@ -171,10 +235,17 @@ def _outbox(assembly: Assembly) -> Outbox | None:
         return None
     channels = {n.name: n.hooks for n in assembly.plugins.notifiers}
     rng = random.Random(settings.run.seed)  # noqa: S311 # spreads retries, guards no secret
-    return Outbox(channels, settings.notices, is_backtest=is_backtest, rng=rng)
+    return Outbox(
+        channels,
+        settings.notices,
+        is_backtest=is_backtest,
+        rng=rng,
+        delivered=deliveries.open(),
+        on_delivered=deliveries.add,
+    )
 
 
-async def _finish(assembly: Assembly, session: Session) -> Outcome:
+async def _finish(assembly: Assembly, session: Session, upkeep: Upkeep) -> Outcome:
     """Summary, report, and the check that storage and books agree."""
     results, market = session.results, assembly.market
     portfolio = assembly.engine.portfolio
@@ -201,7 +272,10 @@ async def _finish(assembly: Assembly, session: Session) -> Outcome:
     except SltError as error:
         problems.append(str(error))
         report = None
+    if left := await session.drain_notices(_DRAIN_TIMEOUT_S):
+        _log.warning("notices left undelivered at the end", notices=left)
     assembly.folder.finish()
+    upkeep.state = "finished"
     return Outcome(summary, report, tuple(problems), tuple(assembly.engine.faults))
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from attrs import frozen
 
+from slt.events import Tick
 from slt.run.snapshots import load_snapshot, save_snapshot
 from slt.types import MINUTE_MS, BarState
 
@@ -25,6 +27,8 @@ _HOUR_MS = 3_600_000
 _TRADED = int(BarState.TRADED)
 _ROWS_PER_BREATH = 64
 """Rows after which the event loop gets a turn, so that storage and fits move on."""
+_LONG_BLOCK_ROWS = 64
+"""Rows from which a block is computed in a thread: the loop, and the watchdog that listens to it, go on meanwhile."""
 
 
 @frozen
@@ -65,6 +69,10 @@ def in_order(blocks: Iterator[Bars]) -> Iterator[Bars]:
 class Player:
     """Plays blocks through a session.
 
+    Where the recording has no bar at all for some minutes, time goes on for open positions: a `Tick` for each missing
+    bar, at the time it would have closed. Ticks are thus a function of the recording alone, whatever the pace, and a
+    back-test gives the same ones as a paced run.
+
     Args:
         assembly: The run's parts.
         session: Engine and broker.
@@ -78,20 +86,47 @@ class Player:
         self._timer_ms = assembly.settings.run.equity_every_minutes * MINUTE_MS
         self._rows = 0
         self._last_prices: dict[str, float] = {}
+        self._interval_ms = assembly.market.interval_ms
+        self._told = assembly.market.start
+        self._saved = -math.inf
         self.time = assembly.market.start
+
+    async def begin(self) -> int:
+        """Take the last snapshot back, or make the first, so that a run killed at any moment is found again.
+
+        Returns:
+            The time that bars are to be read from, ms UTC.
+        """
+        if self._assembly.folder.is_resumed:
+            return self.resume()
+        await self.save()
+        return self._assembly.market.start
+
+    def missing_times(self, until: int) -> range:
+        """Close times of the bars that the recording does not have between the last one and the one of `until`."""
+        return range(self._told + self._interval_ms, until, self._interval_ms)
+
+    async def tick(self, time: int) -> None:
+        """Let time pass where a bar is missing."""
+        self._told = time
+        if self._session.engine.portfolio.holdings:
+            await self._session.handle(Tick(time))
 
     async def play(self, bars: Bars) -> None:
         """Play one block."""
         session = self._session
-        block = session.compute(bars)
+        is_long = len(bars) >= _LONG_BLOCK_ROWS
+        block = await asyncio.to_thread(session.compute, bars) if is_long else session.compute(bars)
         busy = self._busy_rows(block)
         row, handled = 0, 0
         while row < len(bars):
             if self._skip and session.is_idle:
                 row = self._next_busy(busy, row, bars)
             else:
+                await self._pass_gap(int(bars.close_time[row]))
                 await session.move_through_bar(block, row)
-            block = await session.close_bar(block, row, int(bars.close_time[row]))
+            self._told = int(bars.close_time[row])
+            block = await session.close_bar(block, row, self._told)
             row += 1
             handled += 1
             if handled % _ROWS_PER_BREATH == 0:
@@ -119,11 +154,21 @@ class Player:
             equity=portfolio.equity,
         )
 
-    def save(self) -> None:
-        """Take a snapshot of the whole run at the end of a block: everything is of the same bar."""
+    async def save_when_due(self) -> None:
+        """Take a snapshot when the last is older than it may be."""
+        if asyncio.get_running_loop().time() - self._saved >= self._assembly.settings.run.snapshot_seconds:
+            await self.save()
+
+    async def save(self) -> None:
+        """Take a snapshot of the whole run between two blocks: everything is of the same bar.
+
+        What was put down before it is made to last first: a resumed run does not say it again.
+        """
         session, assembly = self._session, self._assembly
+        await assembly.writer.durable(assembly.writer.put(()))
         state = {
             "time": self.time,
+            "told": self._told,
             "rows": self._rows,
             "last_prices": self._last_prices,
             "engine": session.engine.snapshot(),
@@ -131,15 +176,18 @@ class Player:
             "broker": assembly.plugins.broker.hooks.slt_snapshot_broker(),
             "results": session.results,
             "candles": session.candles,
+            "notices": session.waiting_notices(),
         }
-        save_snapshot(assembly.folder.snapshot, state)
+        await asyncio.to_thread(save_snapshot, assembly.folder.snapshot, state)
+        self._saved = asyncio.get_running_loop().time()
 
     def resume(self) -> int:
         """Take the snapshot back; returns its time."""
         session, assembly = self._session, self._assembly
         state = load_snapshot(assembly.folder.snapshot)
         assert state is not None  # noqa: S101 # the folder is resumed only when it has a snapshot
-        self.time, self._rows, self._last_prices = state["time"], state["rows"], state["last_prices"]
+        self.time, self._told = state["time"], state["told"]
+        self._rows, self._last_prices = state["rows"], state["last_prices"]
         session.engine.restore(state["engine"])
         session.dense.restore(state["dense"])
         assembly.plugins.broker.hooks.slt_restore_broker(state=state["broker"])
@@ -148,7 +196,15 @@ class Player:
         for plugin in assembly.plugins.strategies:
             session.dense.use_model(plugin.name, *session.engine.champion(plugin.name))
         session.start_pending_fits()
+        session.tell(state["notices"])
+        self._saved = asyncio.get_running_loop().time()
         return self.time
+
+    async def _pass_gap(self, until: int) -> None:
+        for time in self.missing_times(until):
+            if not self._session.engine.portfolio.holdings:
+                return
+            await self.tick(time)
 
     def _busy_rows(self, block: Block) -> np.ndarray[Any, np.dtype[np.intp]]:
         """Rows that are played even when nothing is open: proposals, timers, the last row."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from slt.errors import StoppedError
 from slt.run.player import Player, Progress, in_order
+from slt.run.supervision import save_and_stop
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from slt.run.session import Session
 
 __all__ = ["replay"]
-
-_SNAPSHOT_S = 5.0
-"""Wall time between two snapshots; what a crash loses is done again, with the same result."""
 
 
 async def replay(
@@ -44,19 +41,14 @@ async def replay(
     Raises:
         StoppedError: The run was stopped; the same command resumes it.
     """
-    loop = asyncio.get_running_loop()
-    saved = loop.time()
     player = Player(assembly, session, skip=skip)
-    start = player.resume() if assembly.folder.is_resumed else assembly.market.start
-    blocks = assembly.plugins.feed.hooks.slt_read_bars(start=start, rows=assembly.settings.run.block_bars)
-    for bars in in_order(blocks):
+    start = await player.begin()
+    blocks = in_order(assembly.plugins.feed.hooks.slt_read_bars(start=start, rows=assembly.settings.run.block_bars))
+    while (bars := await asyncio.to_thread(next, blocks, None)) is not None:
         await player.play(bars)
         on_progress(player.progress())
         await assembly.writer.wait_for_room()
-        is_stopping = stopping()
-        if is_stopping or loop.time() - saved >= _SNAPSHOT_S:
-            player.save()
-            saved = loop.time()
-        if is_stopping:
-            raise StoppedError(f"run {assembly.folder.run_id} is stopped and saved; the same command resumes it")
+        if stopping():
+            await save_and_stop(player, assembly)
+        await player.save_when_due()
     await player.finish()

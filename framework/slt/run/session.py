@@ -30,7 +30,7 @@ from slt.market import bar_path
 from slt.types import BarState, EquityPoint, FitReport, ModelVersion, PricePoint, Trade
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from slt.hookspecs import BrokerSpecs
     from slt.notify import Outbox
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from slt.run.dense import Dense
     from slt.storage.writer import Writer
     from slt.trading.engine import Engine
-    from slt.types import Bars, FitRequest
+    from slt.types import Bars, FitRequest, Notice
 
 __all__ = ["Results", "Session"]
 
@@ -202,6 +202,20 @@ class Session:
         for command in self.engine.pending_fits():
             self._start_fit(command.request)
 
+    def waiting_notices(self) -> list[Notice]:
+        """Notices that some channel has not confirmed yet; part of the snapshot."""
+        return self._outbox.undelivered() if self._outbox is not None else []
+
+    def tell(self, notices: Iterable[Notice]) -> None:
+        """Hand notices to the outbox."""
+        if self._outbox is not None:
+            for notice in notices:
+                self._outbox.put(notice)
+
+    async def drain_notices(self, timeout_seconds: float) -> int:
+        """Take no more notices and wait until those that wait are delivered; returns how many were not in time."""
+        return await self._outbox.drain(timeout_seconds) if self._outbox is not None else 0
+
     def cancel_fits(self) -> None:
         """Give up the fits under way."""
         for _, task in self._fits.values():
@@ -237,8 +251,8 @@ class Session:
                 self._start_fit(command.request)
             elif isinstance(command, UseModel):
                 self._use_model(command)
-            elif isinstance(command, Notify) and self._outbox is not None:
-                self._outbox.put(command.notice)
+            elif isinstance(command, Notify):
+                self.tell((command.notice,))
         if records:
             self._writer.put(records)
         return events

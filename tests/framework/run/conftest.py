@@ -43,7 +43,7 @@ class Runner:
         self.assembly = None
         self.blocks = 0
 
-    def settings(self, days=8, text="", **sections):
+    def settings(self, days=3, text="", **sections):
         path = self.folder / "config.toml"
         path.write_text(CONFIG.format(folder=self.folder, days=days) + text)
         settings = read_config(path, {})
