@@ -21,6 +21,8 @@ _SYNTHETIC = (
     "SYNTHETIC MARKET: the candles were made by a program; the results say nothing about profit on a real market."
 )
 _REFUSALS_SHOWN = 5
+_MODELS_SHOWN = 10
+_MODELS_WRAPPED = 4
 
 
 def render_summary(summary: Summary, console: Console, report_path: Path | str | None = None) -> None:
@@ -162,10 +164,16 @@ def _exit_table(summary: Summary) -> Table:
 
 
 def _model_table(summary: Summary) -> Table:
+    """The latest versions, one line each where they are many; earlier ones are counted."""
     from rich.text import Text  # noqa: PLC0415 - rich is imported only when something is printed
 
+    models = sorted(summary.models, key=lambda m: m.effective_time)
+    hidden = models[:-_MODELS_SHOWN]
     table = _table("Model", "Gate", ">Samples", ">Trades", "Verdict")
-    for m in summary.models:
+    if len(models) > _MODELS_WRAPPED:
+        table.columns[-1].no_wrap = True
+        table.columns[-1].overflow = "ellipsis"
+    for m in models[len(hidden) :]:
         gate = Text("promoted", style="green") if m.promoted else Text("refused", style="dim")
         table.add_row(
             Text(f"{m.strategy} v{m.version}"),
@@ -174,6 +182,10 @@ def _model_table(summary: Summary) -> Table:
             integer(m.trades),
             Text(bare_verdict(m.verdict)),
         )
+    if hidden:
+        promoted = [f"{m.strategy} v{m.version}" for m in hidden if m.promoted]
+        more = f"{len(hidden)} earlier versions, promoted of them: {', '.join(promoted) or 'none'}"
+        table.title, table.title_justify, table.title_style = Text(more, style="dim"), "left", "dim"
     return table
 
 

@@ -83,6 +83,19 @@ class TestRenderSummary:
             printed = print_on(named, terminal=terminal)
             assert all(text in printed for text in ("[red]x[/red]", "[bold]m[/bold]", "[i]r"))
 
+    @pytest.mark.parametrize("width", [80, 140])
+    def test_render_summary_many_versions_shows_the_latest_and_counts_the_others(self, data, width):
+        one = data.summary.models[0]
+        versions = [
+            attrs.evolve(one, version=v, effective_time=v, promoted=v in {3, 50}, verdict="refused: " + "too few " * 30)
+            for v in range(1, 59)
+        ]
+        crowded = attrs.evolve(data.summary, models=tuple(versions))
+        lines = print_on(crowded, terminal=True, width=width).splitlines()
+        rows = [line.split()[1] for line in lines if line.strip().startswith(f"{one.strategy} v")]
+        assert rows == [f"v{v}" for v in range(49, 59)]
+        assert any(f"48 earlier versions, promoted of them: {one.strategy} v3" in line for line in lines)
+
     def test_render_summary_nothing_happened_says_so(self, empty_data):
         printed = print_on(empty_data.summary, terminal=True)
         assert "No trade was closed." in printed
