@@ -171,7 +171,10 @@ def _model_table(summary: Summary) -> Table:
     hidden = models[:-_MODELS_SHOWN]
     table = _table("Model", "Gate", ">Samples", ">Trades", "Verdict")
     if len(models) > _MODELS_WRAPPED:
-        table.columns[-1].no_wrap = True
+        # The last column takes what the others leave; otherwise rich would squeeze those.
+        table.expand, table.columns[-1].ratio = True, 1
+        for column in table.columns:
+            column.no_wrap = True
         table.columns[-1].overflow = "ellipsis"
     for m in models[len(hidden) :]:
         gate = Text("promoted", style="green") if m.promoted else Text("refused", style="dim")
