@@ -285,10 +285,14 @@ def _attributes(cls: type) -> str:
     """The ``Attributes:`` section of a class as a table with types and defaults."""
     texts = section(inspect.getdoc(cls) or "", "Attributes")
     types = getattr(cls, "__annotations__", {})
-    defaults = {f.name: _default(f.default) for f in attrs.fields(cls)} if attrs.has(cls) else {}
+    fields = [f for f in attrs.fields(cls) if not f.name.startswith("_")] if attrs.has(cls) else []
+    texts = {f.name: "" for f in fields} | texts
+    defaults = {f.name: _default(f.default) for f in fields}
+    if not texts:
+        return ""
     if not any(defaults.values()):
         rows = ((f"`{n}`", f"`{types[n]}`" if n in types else "", t) for n, t in texts.items())
-        return table(("attribute", "type", "meaning"), rows) if texts else ""
+        return table(("attribute", "type", "meaning"), rows)
     full = ((f"`{n}`", f"`{types[n]}`" if n in types else "", defaults.get(n, ""), t) for n, t in texts.items())
     return table(("attribute", "type", "default", "meaning"), full)
 

@@ -16,17 +16,18 @@ import pytest
 
 from slt.testing.notifiers import Answer, ChannelServer
 
-TUTORIALS = Path(__file__).parents[2] / "docs" / "tutorials"
-PACKAGES = ("slt-first-strategy", "slt-webhook-notifier")
+DOCS = Path(__file__).parents[2] / "docs"
+TUTORIALS = DOCS / "tutorials"
+PACKAGES = {path.parent.name: path.parent for path in sorted(DOCS.rglob("pyproject.toml"))}
 SLT = Path(sysconfig.get_path("scripts")) / "slt"
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    """A folder into which pip has built and installed both packages of the tutorials, from copies of their sources."""
+    """A folder into which pip has built and installed the documentation's packages, from copies of their sources."""
     folder = tmp_path_factory.mktemp("third-party")
     ignored = shutil.ignore_patterns("__pycache__", ".pytest_cache", "runs")
-    sources = [shutil.copytree(TUTORIALS / name, folder / "src" / name, ignore=ignored) for name in PACKAGES]
+    sources = [shutil.copytree(path, folder / "src" / name, ignore=ignored) for name, path in PACKAGES.items()]
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-index", "--no-deps"]
     done = subprocess.run(
         [*pip, "--no-build-isolation", "--no-compile", "--target", folder / "site", *sources],
@@ -87,6 +88,7 @@ def test_installed_packages_bring_nothing_but_their_module(site):
 
 def test_installed_plugins_are_listed_with_their_distribution(site, tmp_path):
     shown = listed(site, folder=tmp_path)
+    assert shown["exits", "break_even", "slt-break-even"] == "0.1.0"
     assert shown["strategies", "breakout", "slt-first-strategy"] == "0.1.0"
     assert shown["notifiers", "webhook", "slt-webhook-notifier"] == "0.1.0"
     assert set(listed(folder=tmp_path)) < set(shown)
@@ -96,6 +98,7 @@ def test_installed_plugins_are_listed_with_their_distribution(site, tmp_path):
     ("plugin", "words"),
     [
         ("strategies:breakout", ("slt-first-strategy 0.1.0", "lookback_bars", "Length of the range")),
+        ("exits:break_even", ("slt-break-even 0.1.0", "min_peak", "Net gain that must have been seen")),
         ("notifiers:webhook", ("slt-webhook-notifier 0.1.0", "url_env", "WEBHOOK_URL")),
     ],
 )
@@ -129,7 +132,16 @@ def test_strategy_trades_from_config(site, tmp_path):
     assert done.returncode == 0, done.stderr
     assert closed_trades(done.stdout) > 0
     assert "accounts: close" in done.stdout
+    assert "exit break_even:" not in done.stdout
     assert (tmp_path / "runs" / "tutorial-001" / "report.html").stat().st_size > 0
+
+
+def test_exit_closes_from_config(site, tmp_path):
+    shutil.copy(TUTORIALS / "slt-first-strategy" / "config.toml", tmp_path)
+    chosen = {"SLT_PLUGINS__EXITS": '["total_loss", "break_even", "time_stop"]', "SLT_FEEDS__SYNTHETIC__DAYS": "3"}
+    done = run_slt("run", "--config", "config.toml", folder=tmp_path, sites=[site], **chosen)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^exit break_even: [1-9]", done.stdout, re.MULTILINE)
 
 
 async def test_notifier_delivers_every_close_of_a_run_once(site, tmp_path):
