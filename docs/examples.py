@@ -131,7 +131,9 @@ def output_of(example: Example, **variables: str) -> list[str]:
 def _received(example: Example, folder: Path, environment: dict[str, str]) -> list[str]:
     """Run an example beside the tutorial's receiver; returns what that prints."""
     receiver = subprocess.Popen(  # noqa: S603 # a file of this folder
-        [sys.executable, "-u", WEBHOOK / "receiver.py"], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-u", WEBHOOK / "receiver.py", environment.get("RECEIVER_PORT", "8765")],
+        stdout=subprocess.PIPE,
+        text=True,
     )
     try:
         printed = receiver.stdout.readline() if receiver.stdout else ""

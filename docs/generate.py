@@ -59,8 +59,8 @@ _EXIT_CODES = (
     ("2", "The configuration, a data file or the command line has to be changed."),
     ("3", "A plugin is missing, broken, or failed while running."),
     ("5", "The run was stopped, its state is saved, and the same command resumes it."),
-    ("70", "Kept for the watchdog of live trading, which no command starts yet."),
-    ("130", "Ended at once by Ctrl-C: the second one of a run, the first one of any other command."),
+    ("70", "The watchdog ended a paper or live run that had stood still for a minute; the same command resumes it."),
+    ("130", "Interrupted by Ctrl-C where there is nothing to resume."),
 )
 
 _HOOKS = """\

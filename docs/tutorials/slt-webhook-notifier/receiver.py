@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 
@@ -21,6 +22,6 @@ class Receiver(BaseHTTPRequestHandler):
 
 
 if __name__ == "__main__":
-    server = HTTPServer(("127.0.0.1", 8765), Receiver)
-    print("waiting at http://127.0.0.1:8765/hook")  # noqa: T201 # as above
+    server = HTTPServer(("127.0.0.1", int(sys.argv[1]) if len(sys.argv) > 1 else 8765), Receiver)
+    print(f"waiting at http://127.0.0.1:{server.server_port}/hook")  # noqa: T201 # as above
     server.serve_forever()
