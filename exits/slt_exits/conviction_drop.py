@@ -33,7 +33,8 @@ class ConvictionDropConfig:
 class ConvictionDrop:
     """Closes a position in net profit when confidence or p_win fell by 20 % within 5 minutes.
 
-    A fall is relative: ``now <= before · (1 - 0.2)``. A value unknown now or before says nothing.
+    A fall is relative: ``now <= before · (1 - 0.2)``. A value unknown now or before says nothing. A position that comes
+    into profit only after the fall is closed where the net profit begins.
     """
 
     config: ConvictionDropConfig
@@ -49,7 +50,8 @@ class ConvictionDrop:
             self._fell(outlook.confidence_before, outlook.confidence) or self._fell(outlook.p_win_before, outlook.p_win)
         ):
             return None
-        return ExitOrder() if side * (point.price - position.price_at_net_gain(0.0)) > 0.0 else None
+        level = position.price_at_net_gain(0.0)
+        return ExitOrder(trigger_price=level) if side * (point.price - level) > 0.0 else None
 
     def _fell(self, before: float | None, now: float | None) -> bool:
         if before is None or now is None:

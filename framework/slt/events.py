@@ -34,6 +34,7 @@ __all__ = [
     "Event",
     "ModelReady",
     "Notify",
+    "PluginFailed",
     "RunEnding",
     "StartFit",
     "Store",
@@ -111,15 +112,28 @@ class ModelReady:
 
 @frozen
 class EntriesHalted:
-    """No entries from here on (a plugin broke, a lock, a lost connection); positions stay managed.
+    """No entries from here on (a lost connection, a person's wish); positions stay managed.
 
     Attributes:
         time: ms UTC.
-        reason: One line for people; empty: entries may resume.
+        reason: One line for people; empty: entries may resume, unless a plugin has failed in this run.
     """
 
     time: int
     reason: str
+
+
+@frozen
+class PluginFailed:
+    """A plugin outside the engine broke (features, strategy, model): no entries for the rest of the run.
+
+    Attributes:
+        time: ms UTC.
+        text: One line that names the plugin and what it did.
+    """
+
+    time: int
+    text: str
 
 
 @frozen
@@ -129,7 +143,18 @@ class RunEnding:
     time: int
 
 
-Event = BarsClosed | PricePoint | Tick | Fill | OrderUpdate | FundingPayment | ModelReady | EntriesHalted | RunEnding
+Event = (
+    BarsClosed
+    | PricePoint
+    | Tick
+    | Fill
+    | OrderUpdate
+    | FundingPayment
+    | ModelReady
+    | EntriesHalted
+    | PluginFailed
+    | RunEnding
+)
 
 
 @frozen(eq=False)

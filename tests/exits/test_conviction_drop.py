@@ -34,7 +34,7 @@ def test_conviction_drop_of_20_percent_closes(side, before, now, fires):
     position, price = in_profit(side)
     by_rules = make_outlook(confidence=now, confidence_before=before)
     by_model = make_outlook(p_win=now, p_win_before=before)
-    expected = ExitOrder(1.0, None) if fires else None
+    expected = ExitOrder(1.0, position.price_at_net_gain(0.0)) if fires else None
     assert ask(position, price, by_rules) == expected
     assert ask(position, price, by_model) == expected
 
@@ -44,7 +44,7 @@ def test_conviction_drop_counts_the_profit_after_costs(side):
     position = make_position(side, cost_rate=0.0007, costs_paid=0.1)
     level = position.price_at_net_gain(0.0)
     assert ask(position, level) is None
-    assert ask(position, math.nextafter(level, side * math.inf)) == ExitOrder()
+    assert ask(position, math.nextafter(level, side * math.inf)) == ExitOrder(trigger_price=level)
     assert ask(position, position.price_at_gain(-0.5)) is None
 
 
@@ -68,8 +68,10 @@ def test_conviction_drop_with_an_unknown_value_does_not_fire(side, values):
 @SIDES
 def test_conviction_drop_with_one_value_unknown_fires_by_the_other(side):
     position, price = in_profit(side)
-    assert ask(position, price, make_outlook(NAN, p_win=0.4, p_win_before=0.6)) == ExitOrder()
-    assert ask(position, price, make_outlook(0.4, confidence_before=0.6, p_win=NAN, p_win_before=NAN)) == ExitOrder()
+    assert ask(position, price, make_outlook(NAN, p_win=0.4, p_win_before=0.6)) == ExitOrder(trigger_price=100.0)
+    assert ask(position, price, make_outlook(0.4, confidence_before=0.6, p_win=NAN, p_win_before=NAN)) == ExitOrder(
+        trigger_price=100.0
+    )
 
 
 def test_conviction_drop_without_outlook_does_nothing():

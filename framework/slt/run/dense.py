@@ -10,7 +10,8 @@ from attrs import evolve
 
 from slt.errors import ModelError
 from slt.events import Block, View
-from slt.types import FeatureBlock, StrategyBlock, orient
+from slt.trading.walkforward import checked_predictions
+from slt.types import VIEW_NAMES, FeatureBlock, StrategyBlock, orient
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -67,21 +68,27 @@ class Dense:
             plugin.hooks.slt_start_features(*self._shape)
 
     def use_model(self, strategy: str, version: int, artefact: bytes) -> None:
-        """Predict with this version from now on; version 0 or no artefact = UNTRAINED.
+        """Predict with this version from now on; version 0 = UNTRAINED.
 
         Raises:
             ModelError: The artefact cannot be used; the model before stays.
         """
-        if version == 0 or self._plugins.model is None:
-            self._models[strategy] = (0, None)
-            return
+        self._models[strategy] = (version, self.load_model(artefact)) if version else (0, None)
+
+    def load_model(self, artefact: bytes) -> Predictor:
+        """A model ready to predict.
+
+        Raises:
+            ModelError: The artefact cannot be used, or no model plugin is chosen.
+        """
+        if self._plugins.model is None:
+            raise ModelError("no model plugin is chosen; choose the one that the run was started with")
         try:
-            predictor = self._plugins.model.hooks.slt_load_model(artefact)
+            return self._plugins.model.hooks.slt_load_model(artefact)
         except ModelError:
             raise
         except Exception as error:
-            raise ModelError(f"model version {version} of `{strategy}` cannot be loaded: {error}") from error
-        self._models[strategy] = (version, predictor)
+            raise ModelError(f"the model cannot be loaded: {type(error).__name__}: {error}") from error
 
     def compute(self, bars: Bars) -> Block:
         """Features, proposals and predictions for a block of closed bars."""
@@ -91,7 +98,7 @@ class Dense:
         return self.predict(Block(bars, features, tuple(views)), 0)
 
     def predict(self, block: Block, row: int) -> Block:
-        """The block with the predictions of the models in force from `row` on; earlier rows keep theirs."""
+        """The block with the predictions of the models in force from `row` on; rows before it are not asked (NaN)."""
         views = tuple(self._predicted(block, view, row) for view in block.views)
         return evolve(block, views=views)
 
@@ -138,21 +145,24 @@ class Dense:
             return evolve(view, p_long=None, p_short=None, model_version=0)
         asked = (block.features.fresh | (view.signals.side != 0)) & block.features.ready
         asked[:row] = False
-        rows, columns = np.nonzero(asked)
-        long = _asked(predictor, block.features, rows, columns, 1)
-        short = _asked(predictor, block.features, rows, columns, -1)
-        p_long = np.full(asked.shape, np.nan, dtype=np.float32)
-        p_short = p_long.copy()
-        p_long[rows, columns], p_short[rows, columns] = long, short
+        try:
+            p_long = _asked(predictor, block.features, asked, 1)
+            p_short = _asked(predictor, block.features, asked, -1)
+        except Exception as error:  # noqa: BLE001 # as above
+            self.faults.append(f"model version {version} of `{view.strategy}` failed: {type(error).__name__}: {error}")
+            self._models[view.strategy] = (version, None)
+            return evolve(view, p_long=None, p_short=None, model_version=0)
         return evolve(view, p_long=p_long, p_short=p_short, model_version=version)
 
 
-def _asked(
-    predictor: Predictor, features: FeatureBlock, rows: NDArray[np.intp], columns: NDArray[np.intp], side: int
-) -> NDArray[np.float32]:
-    if len(rows) == 0:
-        return np.empty(0, dtype=np.float32)
-    return predictor.predict(orient(features, rows, columns, np.full(len(rows), side, dtype=np.int8)))
+def _asked(predictor: Predictor, features: FeatureBlock, asked: NDArray[np.bool_], side: int) -> NDArray[np.float32]:
+    """Predictions for the points asked for, NaN elsewhere."""
+    dense = np.full(asked.shape, np.nan, dtype=np.float32)
+    rows, columns = np.nonzero(asked)
+    if len(rows):
+        x = orient(features, rows, columns, np.full(len(rows), side, dtype=np.int8))
+        dense[rows, columns] = checked_predictions(predictor, x)
+    return dense
 
 
 def _no_features(bars: Bars, columns: tuple[Column, ...] = (), context_names: tuple[str, ...] = ()) -> FeatureBlock:
@@ -181,10 +191,9 @@ def _checked(block: FeatureBlock, bars: Bars) -> FeatureBlock:
 
 def _checked_signals(block: StrategyBlock, bars: Bars) -> StrategyBlock:
     shape = (len(bars), len(bars.symbols))
-    if block.side.shape != shape or block.stop.shape != shape or block.target.shape != shape:
-        raise ValueError(
-            f"found arrays of shapes {block.side.shape}, {block.stop.shape}, {block.target.shape}, not {shape}"
-        )
+    for name in ("side", "stop", "target", "reason", *VIEW_NAMES):
+        if (found := getattr(block, name).shape) != shape:
+            raise ValueError(f"found an array `{name}` of shape {found}, it must be {shape}")
     if ((block.side != 0) & ((block.reason < 0) | (block.reason >= len(block.reasons)))).any():
         raise ValueError("a proposal has a reason code outside `reasons`")
     return block

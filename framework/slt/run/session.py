@@ -14,10 +14,10 @@ from slt.events import (
     Block,
     CancelOrder,
     Command,
-    EntriesHalted,
     Event,
     ModelReady,
     Notify,
+    PluginFailed,
     RunEnding,
     StartFit,
     Store,
@@ -27,7 +27,7 @@ from slt.events import (
 )
 from slt.log import get_logger
 from slt.market import bar_path
-from slt.types import BarState, EquityPoint, FitReport, ModelVersion, PricePoint, Trade
+from slt.types import BarState, EquityPoint, FitReport, ModelVersion, OrderStatus, OrderUpdate, PricePoint, Trade
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 __all__ = ["Results", "Session"]
 
 _BROKER_TIMEOUT_S = 30.0
+_QUESTION_WAITS_S = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 30.0)
+"""Waits between two questions after an order whose outcome is unknown."""
 _TRADED = int(BarState.TRADED)
 _log = get_logger("execution")
 _learning_log = get_logger("learning")
@@ -70,6 +72,8 @@ class Results:
         if kind is Trade:
             self.trades.append(record)
         elif kind is EquityPoint:
+            if self.equity and self.equity[-1].id == record.id:
+                self.equity.pop()
             self.equity.append(record)
         elif kind is ModelVersion:
             self.models.append(evolve(record, artefact=b""))
@@ -121,7 +125,6 @@ class Session:
         self._path = path
         self._is_durable = is_durable
         self._fits: dict[str, tuple[FitRequest, asyncio.Task[FitReport]]] = {}
-        self._dense_faults = 0
 
     @property
     def next_fit_time(self) -> int | None:
@@ -156,27 +159,28 @@ class Session:
 
     async def close_bar(self, block: Block, row: int, time: int) -> Block:
         """Everything that happens at the close of a row; returns the block, re-predicted after a model swap."""
-        if len(self.dense.faults) > self._dense_faults:
-            self._dense_faults = len(self.dense.faults)
-            await self.handle(EntriesHalted(time, self.dense.faults[-1]))
         due = self.next_fit_time
         if due is not None and time >= due:
             block = await self._take_fits(block, row, time)
+        while self.dense.faults:
+            await self.handle(PluginFailed(time, self.dense.faults.pop(0)))
         await self.handle(BarsClosed(time, block, row))
         return block
 
     async def move_through_bar(self, block: Block, row: int) -> None:
-        """Move the prices of every symbol with a position or an entry along its bar."""
+        """Move the prices of every symbol with a position or an entry along its bar.
+
+        A bar's last price is from just before its close time: what is decided or due at that time finds the next open.
+        """
         bars = block.bars
-        opened = int(bars.close_time[row]) - bars.interval_ms
-        step = bars.interval_ms // 3
+        closed = int(bars.close_time[row])
+        opened, step = closed - bars.interval_ms, bars.interval_ms // 3
         paths = self._bar_paths(block, row)
-        for index in range(4):
-            time = int(bars.close_time[row]) if index == 3 else opened + index * step
-            for symbol, path in paths:
+        for index, time in enumerate((opened, opened + step, opened + 2 * step, closed - 1)):
+            for symbol, path in paths.items():
                 await self.move_price(PricePoint(time, symbol, path[index], is_gap=index == 0))
-        if len(paths) < len(self.engine.portfolio.holdings):
-            await self.handle(Tick(int(bars.close_time[row])))
+        if not self.engine.portfolio.holdings.keys() <= paths.keys():
+            await self.handle(Tick(closed))
 
     async def move_price(self, point: PricePoint) -> None:
         """Move one symbol's price, let exits decide on it, and let orders on the way fill."""
@@ -221,16 +225,16 @@ class Session:
         for _, task in self._fits.values():
             task.cancel()
 
-    def _bar_paths(self, block: Block, row: int) -> list[tuple[str, tuple[float, float, float, float]]]:
+    def _bar_paths(self, block: Block, row: int) -> dict[str, tuple[float, float, float, float]]:
         bars, portfolio = block.bars, self.engine.portfolio
         sides = {s: e.proposal.side for s, e in portfolio.entries.items()}
         sides.update({s: h.position.side for s, h in portfolio.holdings.items()})
-        paths = []
+        paths = {}
         for column, symbol in enumerate(bars.symbols):
             if symbol in sides and bars.state[row, column] == _TRADED:
                 prices = (bars.open, bars.high, bars.low, bars.close)
                 o, h, low, c = (float(p[row, column]) for p in prices)
-                paths.append((symbol, bar_path(o, h, low, c, sides[symbol], self._path)))
+                paths[symbol] = bar_path(o, h, low, c, sides[symbol], self._path)
         return paths
 
     async def _carry_out(self, commands: list[Command]) -> list[Event]:
@@ -250,7 +254,7 @@ class Session:
             elif isinstance(command, StartFit):
                 self._start_fit(command.request)
             elif isinstance(command, UseModel):
-                self._use_model(command)
+                self.dense.use_model(command.strategy, command.version, command.artefact)
             elif isinstance(command, Notify):
                 self.tell((command.notice,))
         if records:
@@ -269,8 +273,25 @@ class Session:
         except (BrokerError, TimeoutError, OSError) as error:
             order = command.order if isinstance(command, SubmitOrder) else command
             _log.warning("order outcome unknown, asking", client_id=order.client_id, cause=type(error).__name__)
-            async with asyncio.timeout(_BROKER_TIMEOUT_S):
-                return await self._broker.slt_query_order(symbol=order.symbol, client_id=order.client_id)
+        known = await self._ask(order.symbol, order.client_id)
+        if known or isinstance(command, CancelOrder):
+            return known
+        return [OrderUpdate(self.time, order.client_id, order.symbol, OrderStatus.REJECTED, "it never arrived")]
+
+    async def _ask(self, symbol: str, client_id: str) -> list[Any]:
+        """Everything the broker knows of an order, asked until it answers.
+
+        Raises:
+            BrokerError: It did not answer for minutes; the run ends, its orders rest on the exchange.
+        """
+        for wait in _QUESTION_WAITS_S:
+            try:
+                async with asyncio.timeout(_BROKER_TIMEOUT_S):
+                    return await self._broker.slt_query_order(symbol=symbol, client_id=client_id)
+            except (BrokerError, TimeoutError, OSError) as error:
+                _log.warning("broker does not answer", client_id=client_id, cause=type(error).__name__)
+                await asyncio.sleep(wait)
+        raise BrokerError(f"the broker does not say what became of order {client_id}; look at the account, then resume")
 
     def _start_fit(self, request: FitRequest) -> None:
         if self._fit is None:
@@ -280,19 +301,24 @@ class Session:
 
     async def _take_fits(self, block: Block, row: int, time: int) -> Block:
         """Wait for the fits whose result takes effect now, and let it."""
-        due = [key for key, (request, _) in self._fits.items() if request.effective_time <= time]
-        for key in due:
-            request, task = self._fits.pop(key)
-            report = await task
+        due = [request for request, _ in self._fits.values() if request.effective_time <= time]
+        for request in sorted(due, key=lambda r: (r.effective_time, r.id)):
+            _, task = self._fits.pop(request.id)
+            report = self._loadable(request, await task)
             _learning_log.info("fit judged", version=request.version, verdict=report.verdict)
             await self.handle(ModelReady(time, request, report))
         return self.dense.predict(block, row)
 
-    def _use_model(self, command: UseModel) -> None:
+    def _loadable(self, request: FitRequest, report: FitReport) -> FitReport:
+        """The report, or a refusal where the promoted model cannot be loaded: engine and predictions must agree."""
+        if not report.promoted:
+            return report
         try:
-            self.dense.use_model(command.strategy, command.version, command.artefact)
+            self.dense.load_model(report.artefact)
         except ModelError as error:
-            _learning_log.error("model refused, the one before stays", version=command.version, cause=str(error))
+            _learning_log.error("model refused, the one before stays", version=request.version, cause=str(error))
+            return evolve(report, promoted=False, verdict=f"refused: {error}")
+        return report
 
 
 async def _run_fit(fit: Callable[[FitRequest], Awaitable[FitReport]], request: FitRequest) -> FitReport:

@@ -144,16 +144,17 @@ class Barriers:
         time = int(bars.close_time[at])
         opened = float(bars.open[at, column])
         side = sample.side
+        left = time - 1
         if time - bars.interval_ms >= track.deadline:
-            code, price = 2, opened
+            code, price, left = 2, opened, time - bars.interval_ms
         elif code == 0:
             price = min(opened, track.stop) if side > 0 else max(opened, track.stop)
         elif code == 1:
             price = max(opened, sample.target) if side > 0 else min(opened, sample.target)
         else:
-            price = float(bars.close[at, column])
+            price, left = float(bars.close[at, column]), time
         entry_time = track.deadline - self._horizon
-        cost = sample.cost_rate + self._funding_cost(sample, entry_time, time)
+        cost = sample.cost_rate + self._funding_cost(sample, entry_time, left)
         risk = abs(track.entry - track.stop) / track.entry
         outcome = (side * (price - track.entry) / track.entry - cost) / risk
         return evolve(
@@ -166,7 +167,7 @@ class Barriers:
         )
 
     def _funding_cost(self, sample: Sample, since: int, until: int) -> float:
-        """Funding a position pays between two times, as a fraction of its notional."""
+        """Funding a position pays after one time and up to another, as a fraction of its notional."""
         rates = self._funding.get(sample.symbol)
         if rates is None:
             return 0.0

@@ -18,6 +18,7 @@ __all__ = ["CloseDesk"]
 
 _FIRST_RETRY_MS = 1_000
 _LONGEST_RETRY_MS = 60_000
+_MOST_DOUBLINGS = 6
 _ALERT_AFTER = 3
 
 
@@ -58,6 +59,8 @@ class CloseDesk:
         position = holding.position
         quantity = position.quantity
         if fraction < 1.0:
+            if holding.retry_time is not None and self._core.time < holding.retry_time:
+                return
             position.exits_done.add(reason)
             rules = self._core.setup.rules[position.symbol]
             quantity = floor_quantity(rules, position.quantity * fraction)
@@ -66,8 +69,26 @@ class CloseDesk:
         else:
             position.closing = True
             holding.close_reason = reason
-            holding.retry_time = None
+            self._withdraw_entry(position.symbol)
+        holding.retry_time = None
         self._submit(holding, OrderRole.EXIT, OrderType.MARKET, quantity, reason=reason, level=level)
+
+    def close_at_once(self, holding: Holding, reason: str) -> None:
+        """Close at market now, unless a close is already on its way; a failed one is not waited for any longer."""
+        if not holding.position.closing or holding.retry_time is not None:
+            self.close(holding, reason)
+
+    def follow_part(self, holding: Holding, client_id: str) -> None:
+        """After a fill that closed a part: protect the rest, and go on closing it if all of it was to be closed.
+
+        A stop or target that filled in part works on by itself; the other one is reduce-only and needs no new size.
+        """
+        if client_id in {holding.stop_id, holding.target_id}:
+            return
+        holding.close_attempts = 0
+        self.protect(holding)
+        if holding.position.closing and not self._is_closing(holding):
+            self.close(holding, holding.close_reason)
 
     def finish(self, holding: Holding) -> None:
         """After the last fill of a position: cancel whatever of its orders still works, its entry included."""
@@ -82,7 +103,7 @@ class CloseDesk:
             if holding is not None and order.client_id == holding.stop_id:
                 holding.position.stop_resting = True
             return
-        self._core.portfolio.orders.pop(order.client_id, None)
+        self._core.portfolio.drop_order(order.client_id)
         if holding is None or order.position_id != holding.position.id:
             return
         if order.client_id == holding.stop_id:
@@ -90,7 +111,8 @@ class CloseDesk:
             self._naked(holding, update)
         elif order.client_id == holding.target_id:
             holding.target_id = ""
-        elif order.role is OrderRole.EXIT and update.status is not OrderStatus.CANCELLED:
+            self._without_target(holding, update)
+        elif order.role is OrderRole.EXIT:
             self._failed(holding, order, update)
 
     def retry(self, holding: Holding, time: int) -> None:
@@ -102,21 +124,51 @@ class CloseDesk:
         if holding.position.closing:
             return
         self._core.alert(
-            "stop_gone",
+            f"stop_gone-{holding.position.symbol}",
             f"{holding.position.symbol}: the protective stop is gone ({update.status}); closing the position",
             update.reason,
         )
-        self.close(holding, "unprotected")
+        self.close(holding, "unprotected", level=holding.position.stop)
+
+    def _without_target(self, holding: Holding, update: OrderUpdate) -> None:
+        """The target does not rest. Where the price is beyond it (an entry that gapped past it), it is reached."""
+        position = holding.position
+        if position.closing:
+            return
+        if position.side * (holding.price - position.target) >= 0:
+            self.close(holding, str(OrderRole.TARGET), level=position.target)
+            return
+        self._core.alert(
+            f"target_gone-{position.symbol}",
+            f"{position.symbol}: the target does not rest ({update.status}); stop and exits stay in force",
+            update.reason,
+        )
+
+    def _is_closing(self, holding: Holding) -> bool:
+        """Whether an order that closes the position is on its way or waits to be tried again."""
+        orders = self._core.portfolio.orders.values()
+        return holding.retry_time is not None or any(
+            order.position_id == holding.position.id and order.role is OrderRole.EXIT for order in orders
+        )
+
+    def _withdraw_entry(self, symbol: str) -> None:
+        """Cancel what is still unfilled of an entry whose position is being closed; late fills are still booked."""
+        entry = self._core.portfolio.entries.get(symbol)
+        if entry is not None:
+            self._core.emit(CancelOrder(self._core.time, symbol, entry.order.client_id))
 
     def _failed(self, holding: Holding, order: Order, update: OrderUpdate) -> None:
-        if order.quantity < holding.position.quantity and not holding.position.closing:
+        """A closing order failed: try again after a wait; a part is decided anew by its exit once the wait is over."""
+        if not holding.position.closing:
+            holding.position.exits_done.discard(order.reason)
+        elif self._is_closing(holding):
             return
-        wait = min(_LONGEST_RETRY_MS, _FIRST_RETRY_MS * 2**holding.close_attempts)
+        wait = min(_LONGEST_RETRY_MS, _FIRST_RETRY_MS << min(holding.close_attempts, _MOST_DOUBLINGS))
         holding.close_attempts += 1
         holding.retry_time = update.time + wait
         if holding.close_attempts == _ALERT_AFTER:
             self._core.alert(
-                "close_failed",
+                f"close_failed-{order.symbol}",
                 f"{order.symbol}: closing failed {_ALERT_AFTER} times and is tried again without end",
                 update.reason,
             )
@@ -157,5 +209,8 @@ class CloseDesk:
 
     def _cancel(self, symbol: str, client_ids: list[str]) -> None:
         for client_id in client_ids:
-            if client_id and self._core.portfolio.orders.pop(client_id, None) is not None:
+            order = self._core.portfolio.orders.get(client_id)
+            if order is not None:
+                filled = self._core.portfolio.drop_order(client_id)
+                self._core.store_intent(order, str(OrderStatus.CANCELLED), filled=filled)
                 self._core.emit(CancelOrder(self._core.time, symbol, client_id))

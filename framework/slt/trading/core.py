@@ -138,8 +138,12 @@ class Core:
     def fault(self, text: str) -> None:
         """A plugin broke: halt entries for the rest of the run, keep managing positions, tell people."""
         self.faults.append(text)
-        self.gates.state.halted = self.gates.state.halted or text
+        self.halt(self.gates.state.halted or text)
         self.alert("plugin_failed", "A plugin failed; entries are halted, positions stay managed", text)
+
+    def halt(self, reason: str) -> None:
+        """Halt entries, or let them resume where the reason is empty and no plugin has failed."""
+        self.gates.state.halted = reason or (self.faults[0] if self.faults else "")
 
     def snapshot(self) -> dict[str, Any]:
         """Everything remembered, as picklable data."""

@@ -18,6 +18,7 @@ from slt.events import (
     Event,
     ModelReady,
     Notify,
+    PluginFailed,
     RunEnding,
     StartFit,
     Tick,
@@ -31,6 +32,7 @@ from slt.trading.exits import ExitDesk, make_outlook
 from slt.trading.risk import DAY_MS
 from slt.types import (
     MINUTE_MS,
+    BarState,
     EquityPoint,
     Fill,
     FillCause,
@@ -44,11 +46,13 @@ from slt.types import (
 )
 
 if TYPE_CHECKING:
-    from slt.trading.portfolio import Holding, Portfolio
+    from slt.trading.portfolio import Holding, PendingEntry, Portfolio
 
 __all__ = ["Engine"]
 
 _HOUR_MS = 3_600_000
+_CANDLE_MS = 300_000
+_ABSENT = int(BarState.ABSENT)
 _PEAK_STEP = 0.05
 """Rise of the peak gain (in R) after which a position is stored again."""
 
@@ -71,6 +75,7 @@ class Engine:
         self._followed = 0
         self._row = -1
         self._next_point: int | None = None
+        self._fit_judged = False
         self._day_trades: list[Trade] = []
         self._handlers: dict[type, Any] = {
             PricePoint: self._price_moved,
@@ -81,6 +86,7 @@ class Engine:
             Tick: self._ticked,
             ModelReady: self._model_ready,
             EntriesHalted: self._entries_halted,
+            PluginFailed: self._plugin_failed,
             RunEnding: self._run_ending,
         }
 
@@ -120,13 +126,19 @@ class Engine:
 
     def snapshot(self) -> dict[str, Any]:
         """The whole state as picklable data; to be taken after the last row of a block has been handled."""
-        return {"core": self._core.snapshot(), "next_point": self._next_point, "day_trades": self._day_trades}
+        return {
+            "core": self._core.snapshot(),
+            "next_point": self._next_point,
+            "day_trades": self._day_trades,
+            "broken_exits": sorted(self._exits.broken),
+        }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take back what `snapshot` gave, after a round trip through pickle."""
         self._core.restore(state["core"])
         self._next_point = state["next_point"]
         self._day_trades = state["day_trades"]
+        self._exits.leave_out(state["broken_exits"])
 
     # -- prices and time -------------------------------------------------------------------------------------------
 
@@ -137,7 +149,7 @@ class Engine:
 
     def _watch(self, holding: Holding, point: PricePoint) -> None:
         """One price of an open position: peak, stop level, exits."""
-        position, price = holding.position, point.price
+        position, price, start = holding.position, point.price, holding.price
         holding.price = price
         gain = position.net_gain(price)
         position.peak_gain = max(position.peak_gain, gain)
@@ -146,7 +158,7 @@ class Engine:
         if position.closing:
             self._closes.retry(holding, point.time)
             return
-        hit, marked = self._exits.check(position, point, holding.outlook)
+        hit, marked = self._exits.check(position, point, holding.outlook, start)
         if self._exits.faults:
             for fault in self._exits.faults:
                 self._core.fault(fault)
@@ -157,6 +169,8 @@ class Engine:
             self._store_position(holding)
 
     def _ticked(self, event: Tick) -> None:
+        for entry in self._core.portfolio.entries.values():
+            self._withdraw(entry, event.time)
         for holding in list(self._core.portfolio.holdings.values()):
             self._watch(holding, PricePoint(event.time, holding.position.symbol, holding.price))
 
@@ -166,23 +180,37 @@ class Engine:
             self._followed = 0
         self._block, self._row = block, row
         self._keep_time(event.time)
+        self._withdraw_entries(event)
         for holding in list(core.portfolio.holdings.values()):
             self._close_of_bar(holding, event)
         loser = core.gates.worst_loser(event.time)
         if loser is not None:
             self._closes.close(loser, "margin_guard")
         self._entries.decide(event)
-        if event.time % _HOUR_MS == 0:
+        if event.time % _HOUR_MS == 0 or self._fit_judged:
+            self._fit_judged = False
             self._follow_barriers()
             self._start_fits(event.time)
         elif row == len(block.bars) - 1:
             self._follow_barriers()
 
+    def _withdraw_entries(self, event: BarsClosed) -> None:
+        """Cancel entries that met a gap."""
+        state = event.block.bars.state[event.row]
+        for symbol, entry in self._core.portfolio.entries.items():
+            if state[self._columns[symbol]] == _ABSENT:
+                self._withdraw(entry, event.time)
+
+    def _withdraw(self, entry: PendingEntry, time: int) -> None:
+        """Cancel an entry that no price has met: what was decided before a gap must not be filled after it."""
+        if entry.order.time < time:
+            self._core.emit(CancelOrder(time, entry.order.symbol, entry.order.client_id))
+
     def _close_of_bar(self, holding: Holding, event: BarsClosed) -> None:
-        """Refresh a position's outlook where its features are fresh, and ask the exits again with it."""
+        """Refresh a position's outlook at a 5m close with fresh features, and ask the exits again with it."""
         position, block, row = holding.position, event.block, event.row
         column = self._columns[position.symbol]
-        if not block.features.fresh[row, column]:
+        if block.bars.close_time[row] % _CANDLE_MS or not block.features.fresh[row, column]:
             return
         view = self._views[position.strategy]
         holding.outlook = make_outlook(block, row, column, view, position.side, holding.outlook)
@@ -220,8 +248,11 @@ class Engine:
             )
         )
 
+    def _plugin_failed(self, event: PluginFailed) -> None:
+        self._core.fault(event.text)
+
     def _entries_halted(self, event: EntriesHalted) -> None:
-        self._core.gates.state.halted = event.reason
+        self._core.halt(event.reason)
         if event.reason:
             self._core.alert("entries_halted", "Entries are halted; positions stay managed", event.reason)
 
@@ -229,7 +260,7 @@ class Engine:
         for entry in self._core.portfolio.entries.values():
             self._core.emit(CancelOrder(event.time, entry.order.symbol, entry.order.client_id))
         for holding in list(self._core.portfolio.holdings.values()):
-            self._closes.close(holding, "end_of_data")
+            self._closes.close_at_once(holding, "end_of_data")
         self._store_equity(event.time)
 
     # -- orders and money ------------------------------------------------------------------------------------------
@@ -245,7 +276,9 @@ class Engine:
         holding = portfolio.holdings.get(fill.symbol)
         if holding is None:
             self._core.alert(
-                "stray_fill", f"{fill.symbol}: a fill belongs to no position", f"client id {fill.client_id}"
+                f"stray_fill-{fill.symbol}",
+                f"{fill.symbol}: a fill belongs to no position",
+                f"client id {fill.client_id}",
             )
             return
         self._close_filled(fill, holding)
@@ -270,9 +303,7 @@ class Engine:
             core.store_intent(order, "filled", filled=order.quantity)
         self._store_position(holding)
         if trade is None:
-            if fill.client_id in {holding.stop_id, holding.target_id}:
-                return
-            self._closes.protect(holding)
+            self._closes.follow_part(holding, fill.client_id)
             return
         self._closes.finish(holding)
         self._trade_closed(trade)
@@ -300,7 +331,7 @@ class Engine:
             self._closes.note_update(order, update, portfolio.holdings.get(update.symbol))
             return
         if update.status is not OrderStatus.ACCEPTED:
-            portfolio.orders.pop(order.client_id)
+            portfolio.drop_order(order.client_id)
             entry = portfolio.entries.pop(update.symbol, None)
             if entry is not None and update.symbol not in portfolio.holdings:
                 self._core.learner.drop_sample(entry.proposal.strategy, order.position_id)
@@ -335,6 +366,7 @@ class Engine:
         core, report = self._core, event.report
         version = core.learner.take_report(event.request, report)
         core.store(version)
+        self._fit_judged = True
         if report.promoted:
             core.emit(UseModel(event.time, version.strategy, version.version, report.artefact))
 

@@ -17,7 +17,7 @@ from slt.trading.portfolio import PendingEntry
 from slt.trading.risk import Refusal
 from slt.trading.selector import Candidate, opposed_symbols, rank
 from slt.trading.sizing import allowed_leverage, cap_size, floored_stop, round_trip_cost
-from slt.types import Account, Order, OrderRole, OrderSide, OrderType, Proposal, Sample, Skip, orient
+from slt.types import Account, Order, OrderRole, OrderSide, OrderType, Proposal, Sample, Size, Skip, orient
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -28,8 +28,12 @@ if TYPE_CHECKING:
 
 __all__ = ["EntryDesk"]
 
-SHADOWED = frozenset({"slots", "sizer", "margin"})
-"""Gates whose refusals are followed as shadows: valid proposals that model, sizer or selector turned down."""
+SHADOWED = frozenset({"daily_loss", "cooldown", "slots", "sizer", "margin"})
+"""Gates whose refusals are followed as shadows: valid proposals that the account, the model or a better one kept out.
+
+Not followed: what could not be traded as proposed (``warm``, ``stale``, ``opposed``, ``cost``, ``rules``), what came
+while entries were halted, and ``position``, whose outcome would be that of the open trade once more.
+"""
 
 
 class EntryDesk:
@@ -115,7 +119,7 @@ class EntryDesk:
     def _admit(self, candidate: Candidate, block: Block) -> None:
         """The gates that depend on what better candidates took, and the order itself."""
         gates = self._core.gates
-        refusal = gates.check_slots()
+        refusal = gates.check_halted() or gates.check_slots()
         if refusal is None and self._core.portfolio.engaged(candidate.proposal.symbol):
             refusal = Refusal("position", "another strategy's proposal for this symbol ranked higher")
         outcome = refusal or self._size(candidate)
@@ -129,11 +133,9 @@ class EntryDesk:
         core, proposal, numbers = self._core, candidate.proposal, candidate.numbers
         rules = core.setup.rules[proposal.symbol]
         account = self._account(candidate, rules)
-        try:
-            size = core.setup.sizer(proposal, proposal.confidence, candidate.p_win, account)
-        except Exception as error:  # noqa: BLE001 # a plugin may raise anything; positions must stay managed
-            core.fault(f"sizer `{core.setup.sizer_name}` raised {type(error).__name__}: {error}")
-            return Refusal("halted", f"entries are halted: {core.gates.state.halted}")
+        size = self._ask_sizer(candidate, account)
+        if isinstance(size, Refusal):
+            return size
         numbers.update(size.numbers)
         if isinstance(size, Skip):
             return Refusal("sizer", f"{core.setup.sizer_name}: {size.reason}")
@@ -146,6 +148,19 @@ class EntryDesk:
                 "margin", f"{account.margin_in_use:.2f} USDT of margin is in use; {limit:.0%} of equity is allowed"
             )
         return self._lint(candidate, rules, capped.notional, capped.leverage, account)
+
+    def _ask_sizer(self, candidate: Candidate, account: Account) -> Size | Skip | Refusal:
+        """The sizer's answer; one that raises or answers nonsense halts entries."""
+        core, proposal = self._core, candidate.proposal
+        try:
+            size = core.setup.sizer(proposal, proposal.confidence, candidate.p_win, account)
+            if isinstance(size, Skip) or (0 < size.notional < math.inf and 0 < size.margin < math.inf):
+                return size
+            fault = f"answered {size!r}; allowed are a notional and a margin above 0, or a Skip"
+        except Exception as error:  # noqa: BLE001 # a plugin may raise anything; positions must stay managed
+            fault = f"raised {type(error).__name__}: {error}"
+        core.fault(f"sizer `{core.setup.sizer_name}` {fault}")
+        return Refusal("halted", f"entries are halted: {core.gates.state.halted}")
 
     def _account(self, candidate: Candidate, rules: SymbolRules) -> Account:
         core, numbers, proposal = self._core, candidate.numbers, candidate.proposal

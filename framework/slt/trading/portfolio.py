@@ -188,6 +188,11 @@ class Portfolio:
         del self.holdings[fill.symbol]
         return self._finish(fill.time, holding, reason)
 
+    def drop_order(self, client_id: str) -> float:
+        """Forget a working order that will not fill any more; returns what was filled of it, base units."""
+        self.orders.pop(client_id, None)
+        return self.filled.pop(client_id, 0.0)
+
     def pay_funding(self, payment: FundingPayment) -> Holding | None:
         """Book a funding settlement; None where the position is already gone (the wallet is charged all the same)."""
         self.wallet -= payment.amount

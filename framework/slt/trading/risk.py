@@ -1,7 +1,7 @@
 """The gates every proposal passes, and the guard over the margin in use.
 
 A gate says nothing when it lets a proposal through; otherwise it gives its name and one line with what it found and
-what is allowed. Order is the order of `Gates.check_early` and `Gates.check_late`.
+what is allowed. `Gates.check_early` holds those that do not depend on the ranking, in the order they are asked.
 """
 
 from __future__ import annotations
@@ -83,8 +83,8 @@ class Gates:
     def check_early(self, candidate: Candidate, time: int, opposed: set[str]) -> Refusal | None:
         """The gates that do not depend on the ranking."""
         proposal = candidate.proposal
-        if self.state.halted:
-            return Refusal("halted", f"entries are halted: {self.state.halted}")
+        if (halted := self.check_halted()) is not None:
+            return halted
         if proposal.time < time:
             return Refusal(
                 "stale", f"the bar came {(time - proposal.time) / 1000:.0f} s late; only fresh bars may enter"
@@ -96,6 +96,10 @@ class Gates:
         if self.portfolio.engaged(proposal.symbol):
             return Refusal("position", "the symbol has a position or an entry under way; one per symbol is allowed")
         return self._check_daily_loss(candidate) or self._check_cooldown(candidate, time) or self._check_cost(candidate)
+
+    def check_halted(self) -> Refusal | None:
+        """The gate `halted`, asked again before each entry: a plugin may have failed on a better candidate."""
+        return Refusal("halted", f"entries are halted: {self.state.halted}") if self.state.halted else None
 
     def check_slots(self) -> Refusal | None:
         """The gate `slots`, asked for each candidate in order of rank."""
@@ -120,7 +124,7 @@ class Gates:
 
     def _check_daily_loss(self, candidate: Candidate) -> Refusal | None:
         start = self.state.day_equity
-        loss = 1 - self.portfolio.equity / start
+        loss = 1 - self.portfolio.equity / start if start > 0 else 1.0
         candidate.numbers["daily_loss"] = loss
         if loss >= self.config.max_daily_loss:
             return Refusal(
