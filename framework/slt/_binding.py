@@ -25,6 +25,7 @@ async def _nothing(*_: object, **__: object) -> None:
 _OPTIONAL: dict[str, Callable[..., Any]] = {
     "slt_snapshot_strategy": dict,
     "slt_restore_strategy": lambda *_, **__: None,
+    "slt_forget_records": _nothing,
     "slt_open_notifier": _nothing,
     "slt_close_notifier": _nothing,
 }

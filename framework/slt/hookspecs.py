@@ -10,7 +10,7 @@ entry-point group       contract              required hooks
 ======================  ====================  =======================================================
 ``slt.feeds``           `FeedSpecs`           ``slt_describe_market``, ``slt_read_bars``
 ``slt.brokers``         `BrokerSpecs`         all
-``slt.storages``        `StorageSpecs`        all
+``slt.storages``        `StorageSpecs`        all but ``slt_forget_records``
 ``slt.features``        `FeatureSpecs`        all
 ``slt.models``          `ModelSpecs`          all
 ``slt.strategies``      `StrategySpecs`       ``slt_propose_trades``; the others if it keeps state
@@ -303,6 +303,26 @@ class StorageSpecs(Protocol):
         **Returns** records equal to those written. **On error** raise `slt.errors.StorageError`.
 
         **Budget** network and disk, never blocking the event loop. **Since** 0.1.
+
+        *In back-test and live*: the same.
+        """
+        ...
+
+    @hookspec
+    async def slt_forget_records(self, run_id: str, since: int) -> None:
+        """Delete the records of a run from a time on; keep its `slt.types.Run`, its notices, and all stored bars.
+
+        Optional. A run that is resumed goes back to its last snapshot; what it stored after that belongs to a future
+        that may not come again (another lock, another version of a plugin). Without this hook such a record stays until
+        one of the same id replaces it.
+
+        **Called** once when a run is resumed, after the journal is stored and before the first bar.
+
+        **Args** `run_id`: the run. `since`: ms UTC, inclusive; the time of a record is as in
+        `slt.storage.contract.Query`.
+
+        **On error** raise `slt.errors.StorageError`; a back-test then ends, other runs go on. **Budget** network and
+        disk, never blocking the event loop. **Since** 0.1.
 
         *In back-test and live*: the same.
         """

@@ -9,7 +9,7 @@ from attrs import evolve, fields, frozen
 
 from slt import hookimpl
 from slt.errors import StorageError
-from slt.types import Record
+from slt.types import Notice, Record, Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -79,6 +79,21 @@ class MemoryStorage:
         found = [record for record in self._records[query.kind].values() if _fits(record, query, time_of)]
         found.sort(key=lambda record: (time_of(record), record.id), reverse=query.newest_first)
         return [_copy(record) for record in found[: query.limit]]
+
+    @hookimpl
+    async def slt_forget_records(self, run_id: str, since: int) -> None:
+        """Drop a run's records from a time on, but for the run itself and its notices.
+
+        Raises:
+            StorageError: The storage is not open.
+        """
+        self._check_open()
+        for kind, kept in self._records.items():
+            time_of = _time_of(kind)
+            if kind not in (Run, Notice):
+                gone = [i for i, r in kept.items() if getattr(r, "run_id", None) == run_id and time_of(r) >= since]
+                for record_id in gone:
+                    del kept[record_id]
 
     @hookimpl
     async def slt_close_storage(self) -> None:

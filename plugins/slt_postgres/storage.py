@@ -18,6 +18,7 @@ from slt_postgres.address import Address, explain, read_url
 from slt_postgres.embedded import EmbeddedServer
 from slt_postgres.schema import known_migrations, migrate
 from slt_postgres.tables import TABLES, Table
+from slt_postgres.values import encode_text
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Sequence
@@ -129,6 +130,18 @@ class PostgresStorage:
         if len(rows) < 1000:
             return table.records(rows)
         return await asyncio.to_thread(table.records, rows)
+
+    @hookimpl
+    async def slt_forget_records(self, run_id: str, since: int) -> None:
+        """Delete a run's rows from a time on in every table but those of runs, notices and bars, in one transaction.
+
+        Raises:
+            StorageError: The database refused or is away; then nothing is deleted.
+        """
+        async with self._connection() as connection, connection.transaction():
+            for table in TABLES.values():
+                if table.forget is not None:
+                    await connection.execute(table.forget, encode_text(run_id), since)
 
     @hookimpl
     async def slt_close_storage(self) -> None:

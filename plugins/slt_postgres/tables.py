@@ -126,6 +126,14 @@ class Table:
         return sql, parameters
 
     @cached_property
+    def forget(self) -> str | None:
+        """SQL that deletes a run's rows from a time on, both parameters; None for runs, bars and notices: they stay."""
+        if "run_id" not in self.hints or self.kind.__name__ == "Notice":
+            return None
+        time = _TIME_COLUMNS.get(self.kind.__name__, "time")
+        return f"DELETE FROM {self.name} WHERE run_id = $1 AND {time} >= $2"  # noqa: S608 - own names
+
+    @cached_property
     def _list(self) -> str:
         return ", ".join(self.columns)
 

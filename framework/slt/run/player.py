@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from attrs import frozen
 
+from slt.errors import StorageError
 from slt.events import Tick
+from slt.log import get_logger
 from slt.run.snapshots import load_snapshot, save_snapshot
 from slt.types import MINUTE_MS, BarState
 
@@ -25,6 +27,8 @@ __all__ = ["Player", "Progress", "in_order"]
 
 _HOUR_MS = 3_600_000
 _TRADED = int(BarState.TRADED)
+_FORGET_TIMEOUT_S = 60.0
+_log = get_logger("lifecycle")
 _ROWS_PER_BREATH = 64
 """Rows after which the event loop gets a turn, so that storage and fits move on."""
 _LONG_BLOCK_ROWS = 64
@@ -98,7 +102,9 @@ class Player:
             The time that bars are to be read from, ms UTC.
         """
         if self._assembly.folder.is_resumed:
-            return self.resume()
+            self.resume()
+            await self._forget_the_rest()
+            return self.time
         await self.save()
         return self._assembly.market.start
 
@@ -181,8 +187,8 @@ class Player:
         await asyncio.to_thread(save_snapshot, assembly.folder.snapshot, state)
         self._saved = asyncio.get_running_loop().time()
 
-    def resume(self) -> int:
-        """Take the snapshot back; returns its time."""
+    def resume(self) -> None:
+        """Take the snapshot back."""
         session, assembly = self._session, self._assembly
         state = load_snapshot(assembly.folder.snapshot)
         assert state is not None  # noqa: S101 # the folder is resumed only when it has a snapshot
@@ -198,7 +204,18 @@ class Player:
         session.start_pending_fits()
         session.tell(state["notices"])
         self._saved = asyncio.get_running_loop().time()
-        return self.time
+
+    async def _forget_the_rest(self) -> None:
+        """Have the storage forget what the run put down after the snapshot: that future may not come again."""
+        assembly = self._assembly
+        try:
+            async with asyncio.timeout(_FORGET_TIMEOUT_S):
+                forget = assembly.plugins.storage.hooks.slt_forget_records
+                await forget(run_id=assembly.folder.run_id, since=self._told + 1)
+        except (StorageError, TimeoutError) as error:
+            if assembly.settings.run.mode == "backtest":
+                raise
+            _log.warning("records later than the snapshot stay until they are replaced", cause=str(error))
 
     async def _pass_gap(self, until: int) -> None:
         for time in self.missing_times(until):

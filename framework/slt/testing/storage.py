@@ -317,6 +317,25 @@ class StorageConformance:
 
         asyncio.run(scenario())
 
+    def test_forget_records_deletes_a_run_from_a_time_on_and_nothing_else(self, make_storage: MakeStorage) -> None:
+        """Where the optional hook exists: that run's records at or after that time go, but no run, notice or bar."""
+
+        async def scenario(storage: StorageSpecs) -> None:
+            deleted = {kind for kind in RECORD_KINDS if "run_id" in _hints(kind) and kind.__name__ != "Notice"}
+            for kind in RECORD_KINDS:
+                here = [make_record(kind, number) for number in (1, 2, 3)]
+                other = [make_record(kind, number, run_id="other-001") for number in (4, 5) if kind in deleted]
+                await storage.slt_write_records(records=[*here, *other])
+            await storage.slt_forget_records(run_id=_RUN, since=120_000)
+            for kind in RECORD_KINDS:
+                found = {record.id for record in await storage.slt_read_records(query=Query(kind))}
+                kept = (1, 4, 5) if kind in deleted else (1, 2, 3)
+                assert found == {make_record(kind, number).id for number in kept}, f"{kind.__name__} rows"
+
+        if not hasattr(make_storage(), "slt_forget_records"):
+            pytest.skip("the storage has no `slt_forget_records`, which is optional")
+        _play(make_storage, scenario)
+
     def test_hooks_are_marked_and_awaitable(self, make_storage: MakeStorage) -> None:
         """Every hook of `StorageSpecs` is implemented as a coroutine and carries ``@hookimpl``."""
         storage = make_storage()
