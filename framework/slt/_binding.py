@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import inspect
 import sys
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from slt.config.structuring import nearest
+from slt.errors import PluginError, SltError
 from slt.hookspecs import KINDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     import pluggy
 
-__all__ = ["bind_hooks", "in_one_line", "misfits", "traced"]
+__all__ = ["answerable", "bind_hooks", "in_one_line", "misfits", "traced"]
+
+_EXPECTED = (SltError, OSError, TimeoutError)
+"""What a plugin may raise by its contract: the kernel knows what to do, or the words are good as they are."""
 
 
 async def _nothing(*_: object, **__: object) -> None:
@@ -70,6 +75,36 @@ def bind_hooks(manager: pluggy.PluginManager, kind: str, instance: object) -> di
         name: _adapt(implemented[name], spec) if name in implemented else _OPTIONAL[name]
         for name, spec in _specs(kind).items()
     }
+
+
+def answerable(plugin: str, hook: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function`, whose unforeseen errors become a `PluginError` that names plugin and hook."""
+
+    @contextmanager
+    def naming() -> Iterator[None]:
+        try:
+            yield
+        except _EXPECTED:
+            raise
+        except Exception as error:
+            raise PluginError(f"{plugin} raised in {hook}: {in_one_line(error)}") from error
+
+    async def wait(result: Any) -> Any:
+        with naming():
+            return await result
+
+    def follow(result: Iterator[Any]) -> Iterator[Any]:
+        with naming():
+            yield from result
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        with naming():
+            result = function(*args, **kwargs)
+        if inspect.isawaitable(result):
+            return wait(result)
+        return follow(result) if isinstance(result, Iterator) else result
+
+    return call
 
 
 def traced(what: str, function: Callable[..., Any]) -> Callable[..., Any]:

@@ -16,7 +16,7 @@ import attrs
 import pluggy
 from attrs import define, field, frozen
 
-from slt._binding import bind_hooks, in_one_line, misfits, traced
+from slt._binding import answerable, bind_hooks, in_one_line, misfits, traced
 from slt._markers import PROJECT_NAME
 from slt.config.reading import chosen_plugins, plugin_tables, read_config, read_tables
 from slt.config.structuring import nearest, structure, unsupported_options
@@ -51,6 +51,20 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+_CAUGHT = frozenset(
+    {
+        "slt_update_features",
+        "slt_propose_trades",
+        "slt_size_position",
+        "slt_check_exit",
+        "slt_fit_model",
+        "slt_load_model",
+        "slt_open_notifier",
+        "slt_send_notice",
+        "slt_close_notifier",
+    }
+)
+"""Hooks whose errors are caught, and told with the plugin's name, where they are called; the others end the run."""
 _NO_LIVE = (
     "run.mode: found `live`, which needs a feed and a broker that connect to an exchange, and this version knows none; "
     "choose backtest, or paper to trade a recording at its own pace with simulated orders"
@@ -277,6 +291,7 @@ def _build(manager: pluggy.PluginManager, installed: Installed, cls: type, confi
     except Exception as error:
         raise PluginLoadError(f"{installed} cannot be used: {in_one_line(error)}") from error
     hooks = bind_hooks(manager, installed.kind, instance)
+    hooks = {n: hook if n in _CAUGHT else answerable(str(installed), n, hook) for n, hook in hooks.items()}
     if os.environ.get("SLT_TRACE_HOOKS") == "1":
         hooks = {name: traced(f"{installed.kind}:{installed.name} {name}", hook) for name, hook in hooks.items()}
     return Loaded(installed, cast("Any", SimpleNamespace(**hooks)), config)

@@ -55,7 +55,7 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
         raise
     except BaseException as error:  # noqa: BLE001 # the one place where every error becomes words and an exit code
         if "--debug" in given:
-            traceback.print_exc()
+            click.echo(_without_secrets(traceback.format_exc()), err=True, nl=False)
         code = _tell(error)
     sys.exit(code)
 
@@ -103,4 +103,10 @@ def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
 
 
 def _say(text: str) -> None:
-    click.echo(f"slt: {text}", err=True)
+    click.echo(f"slt: {_without_secrets(text)}", err=True)
+
+
+def _without_secrets(text: str) -> str:
+    from slt.log.filters import SecretFilter  # noqa: PLC0415 # only needed for the error
+
+    return SecretFilter(os.environ).text(text)

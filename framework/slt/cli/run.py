@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import click
 
 from slt.cli.config import config_option
-from slt.config import read_config
-from slt.errors import PluginError
+from slt.errors import PluginError, SltError
+from slt.loader import read_whole_config
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,11 +36,15 @@ def run(config_path: Path, *, fresh: bool) -> None:
     Ctrl-C stops after the block at hand with everything saved; the same command then resumes the run. A second Ctrl-C
     stops at once, and the run resumes from its last snapshot; a third kills.
     """
-    settings = read_config(config_path)
+    settings = read_whole_config(config_path)
     outcome = _run(settings, fresh=fresh)
     _show(outcome)
+    problems = [p for p in outcome.problems if p not in outcome.faults]
     if outcome.faults:
-        raise PluginError(f"a plugin failed and entries were halted: {outcome.faults[0]}")
+        faults = [f"{fault}; entries were halted since, positions stayed managed" for fault in outcome.faults]
+        raise PluginError("\n".join([*faults, *problems]))
+    if problems:
+        raise SltError("\n".join(problems))
 
 
 def _run(settings: Settings, *, fresh: bool) -> Outcome:
@@ -92,5 +96,3 @@ def _show(outcome: Outcome) -> None:
     else:
         for line in summary_lines(outcome.summary, outcome.report):
             click.echo(line)
-    for problem in outcome.problems:
-        click.echo(f"slt: {problem}", err=True)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
 from attrs import frozen
 
-from slt.config import KERNEL_SECTIONS, render_section
-from slt.errors import ConfigError
-from slt.loader import build_plugins
+from slt._binding import in_one_line
+from slt.config import KERNEL_SECTIONS, LocksConfig, LogConfig, NoticesConfig, render_section
+from slt.errors import ConfigError, PluginError
 from slt.run.dense import Dense
-from slt.run.folders import RunFolder, open_folder
+from slt.run.folders import RunFolder, check_root, open_folder
 from slt.run.supervision import register_stop
 from slt.storage.contract import Query
 from slt.storage.journal import Journal
@@ -24,7 +24,7 @@ from slt.trading.engine import Engine
 from slt.types import MarketInfo, Run, SymbolRules
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
 
     from slt.config import Settings
     from slt.lifecycle import LifecycleManager
@@ -74,13 +74,40 @@ class Assembly:
 
 
 def effective_config(settings: Settings, plugins: Plugins, *, comments: bool = False) -> str:
-    """The whole configuration as TOML: kernel sections, then every chosen plugin with every option. Holds no secret."""
-    sections = {"locks": settings.locks, **{n: getattr(settings, n) for n in KERNEL_SECTIONS if n != "locks"}}
-    parts = [render_section(name, sections[name], comments=comments) for name in KERNEL_SECTIONS]
+    """The whole configuration as TOML: kernel sections, then every chosen plugin with every option. Holds no secret.
+
+    An option that was left open stays open (a comment): what it comes to may depend on mode and locks.
+    """
+    parts = [render_section(name, getattr(settings, name), comments=comments) for name in KERNEL_SECTIONS]
     for loaded in _every(plugins):
-        header = f"{loaded.installed.kind}.{loaded.installed.name}"
-        parts.append(render_section(header, loaded.config, comments=comments))
+        kind, name = loaded.installed.kind, loaded.installed.name
+        given = settings.options.get((kind, name), {})
+        options = attrs.evolve(loaded.config, relaxed=None) if _is_open(loaded.config, given) else loaded.config
+        parts.append(render_section(f"{kind}.{name}", options, comments=comments))
     return "\n".join(parts)
+
+
+def _is_open(options: Any, given: Mapping[str, Any]) -> bool:
+    """Whether `relaxed` follows the lock RELAXED_SIGNAL_MODE and may be left out."""
+    fields = attrs.fields_dict(type(options))
+    return "relaxed" in fields and "relaxed" not in given and fields["relaxed"].default is None
+
+
+def _identity(settings: Settings, plugins: Plugins) -> str:
+    """What of a configuration decides the results: all but pace, locks, log and notices.
+
+    So an unfinished run can go on with a lock on or with another log, and its champion goes on predicting.
+    """
+    run = attrs.evolve(settings.run, speed=0.0, snapshot_seconds=0.0)
+    quiet = attrs.evolve(
+        settings,
+        run=run,
+        plugins=attrs.evolve(settings.plugins, notifiers=()),
+        locks=LocksConfig(relaxed_signal_mode=settings.is_relaxed),
+        notices=NoticesConfig(),
+        log=LogConfig(),
+    )
+    return effective_config(quiet, attrs.evolve(plugins, notifiers=()))
 
 
 def secret_names(plugins: Plugins) -> tuple[str, ...]:
@@ -101,44 +128,59 @@ def _every(plugins: Plugins) -> list[Loaded[Any]]:
 
 
 @asynccontextmanager
-async def assembled(settings: Settings, lifecycle: LifecycleManager, *, is_fresh: bool) -> AsyncIterator[Assembly]:
-    """Build the plugins, ask feed, broker and storage what they have, and make the engine; closes them at the end.
+async def assembled(
+    settings: Settings, plugins: Plugins, lifecycle: LifecycleManager, *, is_fresh: bool
+) -> AsyncIterator[Assembly]:
+    """Ask feed, broker and storage what they have, and make the engine; closes everything at the end.
 
     Args:
         settings: The configuration.
+        plugins: Its plugins.
         lifecycle: Stops broker and storage, after everything that others registered to stop before them.
         is_fresh: Start a new run even where one could be resumed.
 
     Raises:
         ConfigError: Something in the configuration does not fit the market.
-        PluginError: A plugin is missing or broken.
+        PluginError: A plugin is broken.
         StorageError: The database cannot be used.
     """
-    plugins = build_plugins(settings)
+    root = Path(settings.run.folder)
+    check_root(root)
     market = await asyncio.to_thread(plugins.feed.hooks.slt_describe_market)
     dense = Dense(plugins, market.symbols, market.interval_ms)
     await asyncio.to_thread(dense.start)
-    try:
+    async with AsyncExitStack() as held, AsyncExitStack() as ended:
+        ended.push_async_callback(lifecycle.stop)
         register_stop(lifecycle, "broker", plugins.broker.hooks.slt_close_broker)
-        async with asyncio.timeout(_OPEN_TIMEOUT_S):
+        async with _in_time(plugins.broker):
             opening = plugins.broker.hooks.slt_open_broker(market=market, wallet=settings.account.initial_equity)
             rules = dict(await opening)
         missing = [s for s in market.symbols if s not in rules]
         if missing:
             raise ConfigError(f"brokers.{plugins.broker.name}: no trading rules for {', '.join(missing)}")
         register_stop(lifecycle, "storage", plugins.storage.hooks.slt_close_storage)
-        async with asyncio.timeout(_OPEN_TIMEOUT_S):
+        async with _in_time(plugins.storage):
             storage_text = await plugins.storage.hooks.slt_open_storage()
-        stored = [r.id for r in await plugins.storage.hooks.slt_read_records(query=Query(Run))]
-        config = effective_config(settings, plugins)
-        folder = open_folder(Path(settings.run.folder), settings.run.name, config, stored, is_fresh=is_fresh)
+            stored = [r.id for r in await plugins.storage.hooks.slt_read_records(query=Query(Run))]
+        config, identity = effective_config(settings, plugins), _identity(settings, plugins)
+        folder = open_folder(root, settings.run.name, config, identity, stored, is_fresh=is_fresh)
+        held.callback(folder.release)
         engine = Engine(_engine_setup(settings, plugins, market, rules, dense, folder.run_id))
         is_paced = settings.run.mode != "backtest"
         journal = Journal(folder.path / "journal", sync="always") if is_paced else None
         writer = Writer(plugins.storage.hooks, journal)
         yield Assembly(settings, plugins, folder, market, rules, dense, engine, writer, storage_text)
-    finally:
-        await lifecycle.stop()
+
+
+@asynccontextmanager
+async def _in_time(plugin: Loaded[Any]) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(_OPEN_TIMEOUT_S):
+            yield
+    except TimeoutError as error:
+        raise PluginError(f"{plugin.installed} did not open within {_OPEN_TIMEOUT_S:g} s") from error
+    except OSError as error:
+        raise PluginError(f"{plugin.installed} could not be opened: {in_one_line(error)}") from error
 
 
 def _engine_setup(

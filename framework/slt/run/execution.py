@@ -13,6 +13,7 @@ from attrs import frozen
 
 from slt.errors import SltError, StoppedError
 from slt.lifecycle import LifecycleManager
+from slt.loader import build_plugins
 from slt.log import get_logger
 from slt.notify import Deliveries, Outbox
 from slt.report import CandleRecorder, ReportData, choose_interval, write_report
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from slt.config import Settings
+    from slt.loader import Plugins
     from slt.run.player import Progress
     from slt.statistics import Summary
     from slt.types import MarketInfo
@@ -87,17 +89,25 @@ async def execute(settings: Settings, observer: Observer, *, is_fresh: bool = Fa
     Raises:
         SltError: By kind; a `StoppedError` for a run that was stopped and can be resumed.
     """
+    plugins = build_plugins(settings)
     lifecycle = LifecycleManager()
     with listening(lifecycle):
         async with guarded(settings, lifecycle):
-            return await until_forced(lifecycle, _execute(settings, observer, lifecycle, is_fresh=is_fresh, skip=skip))
+            work = _execute(settings, plugins, observer, lifecycle, is_fresh=is_fresh, skip=skip)
+            return await until_forced(lifecycle, work)
 
 
 async def _execute(
-    settings: Settings, observer: Observer, lifecycle: LifecycleManager, *, is_fresh: bool, skip: bool
+    settings: Settings,
+    plugins: Plugins,
+    observer: Observer,
+    lifecycle: LifecycleManager,
+    *,
+    is_fresh: bool,
+    skip: bool,
 ) -> Outcome:
     try:
-        async with assembled(settings, lifecycle, is_fresh=is_fresh) as assembly:
+        async with assembled(settings, plugins, lifecycle, is_fresh=is_fresh) as assembly:
             observer.started(assembly)
             return await _run(assembly, observer, lifecycle, skip=skip)
     except* SltError as group:

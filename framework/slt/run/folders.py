@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import json
 import re
-from typing import TYPE_CHECKING
+import tomllib
+from typing import IO, TYPE_CHECKING, Any
 
-from attrs import frozen
+from attrs import field, frozen
 
 from slt.errors import ConfigError
+from slt.log import get_logger
+
+try:
+    import fcntl
+except ImportError:  # Windows: two processes are then not kept apart
+    fcntl = None  # type: ignore[assignment] # tested before use
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-__all__ = ["RunFolder", "open_folder"]
+__all__ = ["RunFolder", "check_root", "open_folder"]
+
+_CHANGES_SHOWN = 4
+_log = get_logger("lifecycle")
 
 
 @frozen
@@ -31,6 +41,7 @@ class RunFolder:
     run_id: str
     path: Path
     is_resumed: bool
+    _lock: IO[str] = field(repr=False, eq=False)
 
     @property
     def snapshot(self) -> Path:
@@ -44,42 +55,144 @@ class RunFolder:
 
     def finish(self) -> None:
         """Mark the run as finished: it will not be resumed, and its snapshot is no longer needed."""
-        _write_state(self.path, "finished", _read_state(self.path).get("config", ""))
+        _write_state(self.path, "finished", _read_state(self.path).get("identity", ""))
         self.snapshot.unlink(missing_ok=True)
 
+    def release(self) -> None:
+        """Let other processes have the folder; the end of this process does the same."""
+        self._lock.close()
 
-def open_folder(root: Path, name: str, config: str, stored: Iterable[str], *, is_fresh: bool) -> RunFolder:
-    """Find the unfinished run of this configuration, or make the folder of a new one.
+
+def check_root(root: Path) -> None:
+    """Make the folder of all runs, and make sure that it can be written.
+
+    Raises:
+        ConfigError: It cannot.
+    """
+    with _explained(root):
+        root.mkdir(parents=True, exist_ok=True)
+        probe = root / ".writable"
+        probe.touch()
+        probe.unlink(missing_ok=True)
+
+
+def open_folder(
+    root: Path, name: str, config: str, identity: str, stored: Iterable[str], *, is_fresh: bool
+) -> RunFolder:
+    """Find the unfinished run of this configuration, or make the folder of a new one; keep other processes out of it.
+
+    A folder whose run never came to its first snapshot is used again, so that failed starts take no numbers.
 
     Args:
         root: The folder of all runs.
         name: Name of the run.
-        config: The effective configuration, which an unfinished run must have had too.
+        config: The effective configuration, kept in the folder.
+        identity: What of it decides the results; an unfinished run goes on only where this is the same.
         stored: Ids of the runs that the storage knows; a new run takes none of them, so that no two runs' records mix.
         is_fresh: Start a new run even where one could be resumed.
 
     Raises:
-        ConfigError: The folder cannot be written.
+        ConfigError: The folder cannot be written, or the run is under way in another process.
     """
-    digest = hashlib.sha256(config.encode()).hexdigest()
-    try:
+    with _explained(root):
         root.mkdir(parents=True, exist_ok=True)
-        numbers = sorted(int(p.name[len(name) + 1 :]) for p in root.glob(f"{name}-[0-9][0-9][0-9]*") if p.is_dir())
-        if numbers and not is_fresh:
-            path = root / f"{name}-{numbers[-1]:03d}"
-            state = _read_state(path)
-            if state.get("status") == "running" and state.get("config") == digest and (path / "snapshot.bin").exists():
-                return RunFolder(path.name, path, is_resumed=True)
-        used = [*numbers, *(int(i[len(name) + 1 :]) for i in stored if re.fullmatch(rf"{re.escape(name)}-\d+", i))]
-        path = root / f"{name}-{max(used, default=0) + 1:03d}"
-        path.mkdir()
-        (path / "config.toml").write_text(config, encoding="utf-8")
-        _write_state(path, "running", digest)
+        numbers = sorted(_numbers(name, (p.name for p in root.glob(f"{name}-*") if p.is_dir())))
+        if numbers:
+            found = _unfinished(root / f"{name}-{numbers[-1]:03d}", identity, is_fresh=is_fresh)
+            if found is not None:
+                return found if found.is_resumed else _begun(found, config, identity)
+        number = max([*numbers, *_numbers(name, stored)], default=0) + 1
+        while True:
+            path = root / f"{name}-{number:03d}"
+            with contextlib.suppress(FileExistsError):
+                path.mkdir()
+                lock = _lock(path)
+                if lock is not None:
+                    return _begun(RunFolder(path.name, path, is_resumed=False, lock=lock), config, identity)
+            number += 1
+
+
+def _numbers(name: str, ids: Iterable[str]) -> Iterator[int]:
+    return (int(i[len(name) + 1 :]) for i in ids if re.fullmatch(rf"{re.escape(name)}-\d{{3,}}", i))
+
+
+def _unfinished(path: Path, identity: str, *, is_fresh: bool) -> RunFolder | None:
+    """The folder as that of a run to go on with or, where nothing has happened in it, to begin; None = neither."""
+    state = _read_state(path)
+    if state.get("status") != "running":
+        return None
+    is_same, has_begun = state.get("identity") == identity, (path / "snapshot.bin").exists()
+    if has_begun and is_fresh:
+        return None
+    lock = _lock(path)
+    if has_begun and not is_same:
+        if lock is not None:
+            lock.close()
+            changes = _changes(state.get("identity", ""), identity)
+            _log.warning("an unfinished run is left as it is: it had other options", run=path.name, changed=changes)
+        return None
+    if lock is not None:
+        return RunFolder(path.name, path, is_resumed=has_begun, lock=lock)
+    if is_same and not is_fresh:
+        raise ConfigError(
+            f"run `{path.name}` of this configuration is under way in another process; wait for its end, or begin "
+            "another with --fresh"
+        )
+    return None
+
+
+def _begun(folder: RunFolder, config: str, identity: str) -> RunFolder:
+    (folder.path / "config.toml").write_text(config, encoding="utf-8")
+    _write_state(folder.path, "running", identity)
+    return folder
+
+
+def _lock(path: Path) -> IO[str] | None:
+    """A hold on the folder that ends with the process; None = another process has it."""
+    file = (path / "lock").open("a", encoding="utf-8")
+    try:
+        if fcntl is not None:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        return None
+    except OSError as error:  # a file system that knows no locks
+        _log.warning("the run's folder cannot be locked; do not start the same run twice", cause=error.strerror)
+    return file
+
+
+@contextlib.contextmanager
+def _explained(root: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise ConfigError(
-            f"run.folder: `{root}` cannot be written: {error.strerror}; choose another folder or change its permissions"
+            f"run.folder: `{root}` cannot be written: {error.strerror}; choose another folder, free space or change "
+            "its permissions"
         ) from error
-    return RunFolder(path.name, path, is_resumed=False)
+
+
+def _changes(before: str, after: str) -> str:
+    """The options that differ between two configurations, a few of them by name."""
+    one, other = _flat(before), _flat(after)
+    changed = sorted(key for key in one.keys() | other.keys() if one.get(key) != other.get(key))
+    more = len(changed) - _CHANGES_SHOWN
+    return ", ".join(changed[:_CHANGES_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def _flat(text: str) -> dict[str, Any]:
+    try:
+        tables = tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        return {}
+    flat: dict[str, Any] = {}
+    waiting: list[tuple[str, Any]] = list(tables.items())
+    for path, value in waiting:
+        if isinstance(value, dict):
+            waiting.extend((f"{path}.{key}", inner) for key, inner in value.items())
+        else:
+            flat[path] = value
+    return flat
 
 
 def _read_state(path: Path) -> dict[str, str]:
@@ -90,7 +203,7 @@ def _read_state(path: Path) -> dict[str, str]:
     return state if isinstance(state, dict) else {}
 
 
-def _write_state(path: Path, status: str, digest: str) -> None:
+def _write_state(path: Path, status: str, identity: str) -> None:
     temporary = path / "state.tmp"
-    temporary.write_text(json.dumps({"status": status, "config": digest}), encoding="utf-8")
+    temporary.write_text(json.dumps({"status": status, "identity": identity}), encoding="utf-8")
     temporary.replace(path / "state.json")
