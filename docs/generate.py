@@ -58,6 +58,7 @@ _EXIT_CODES = (
     ("1", "Something else failed: the feed, the broker, the database, a model, the disk."),
     ("2", "The configuration, a data file or the command line has to be changed."),
     ("3", "A plugin is missing, broken, or failed while running."),
+    ("4", "An audit found a law broken."),
     ("5", "The run was stopped, its state is saved, and the same command resumes it."),
     ("70", "The watchdog ended a paper or live run that had stood still for a minute; the same command resumes it."),
     ("130", "Interrupted by Ctrl-C where there is nothing to resume."),
@@ -214,15 +215,16 @@ def _cli() -> str:
 
 def _errors() -> str:
     _, _, doc = doc_of(slt.errors).partition("\n\n")
-    rows = []
+    rows, codes = [], {"0", "70", "130"}
     for name in slt.errors.__all__:
         cls = getattr(slt.errors, name)
         rows.append((f"`{name}`", str(cls.exit_code), first_paragraph(cls)))
+        codes.add(str(cls.exit_code))
     return "\n\n".join(
         [
             "# Errors and exit codes",
             _ERRORS,
-            table(("code", "meaning"), _EXIT_CODES),
+            table(("code", "meaning"), [row for row in _EXIT_CODES if row[0] in codes]),
             "## Classes",
             "For plugin authors: raise the class that says who must act.",
             prose(doc),

@@ -80,7 +80,9 @@ def test_every_type_and_each_of_its_attributes_is_documented():
 
 def test_every_error_is_documented_with_its_exit_code():
     for name in slt.errors.__all__:
-        assert f"| `{name}` | {getattr(slt.errors, name).exit_code} |" in PAGES["errors.md"]
+        code = getattr(slt.errors, name).exit_code
+        assert f"| `{name}` | {code} |" in PAGES["errors.md"]
+        assert f"\n| {code} | " in PAGES["errors.md"], f"exit code {code} is not explained"
 
 
 def test_every_kit_is_documented():

@@ -266,3 +266,21 @@ def test_worked_example_of_sizing_is_what_the_code_computes():
     assert f"{wilson_interval(70, 100)[0]:.1%}".replace("%", " %") in text
     assert f"{wilson_interval(69, 100)[0]:.1%}".replace("%", " %") in text
     assert f"{0.01 * 10_000 / (0.0014 / risk.max_cost_share + 0.0014):,.0f} USDT" in text
+
+
+def test_every_gate_is_in_the_table_and_every_shadowed_one_is_named():
+    from slt.trading.entries import SHADOWED
+
+    sources = (ROOT / "framework" / "slt" / "trading").glob("*.py")
+    gates = {g for path in sources for g in re.findall(r'Refusal\(\s*"(\w+)"', path.read_text(encoding="utf-8"))}
+    ledger = DOCUMENTS["docs/how-to/read-the-ledger.md"].read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| `(\w+)` \|", ledger, re.MULTILINE)) == gates
+    text = DOCUMENTS["docs/explanation/learning.md"].read_text(encoding="utf-8")
+    shadows = text.partition("## Shadows")[2].partition("\n## ")[0]
+    assert set(re.findall(r"`(\w+)`", shadows)) >= SHADOWED
+
+
+def test_exits_are_shown_in_the_order_of_the_shipped_config():
+    chosen = tomllib.loads((ROOT / "config.toml").read_text(encoding="utf-8"))["plugins"]["exits"]
+    text = DOCUMENTS["docs/explanation/exits.md"].read_text(encoding="utf-8")
+    assert re.findall(r"^\| \d \| `(\w+)`", text, re.MULTILINE) == chosen
