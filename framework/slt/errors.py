@@ -8,6 +8,7 @@
     ├── PluginError                3  the plugin's author acts
     │   ├── PluginNotFoundError    3  the user installs or renames
     │   └── PluginLoadError        3  the plugin or its installation is broken
+    ├── AuditError                 4  the plugin's author acts: an audit found a broken law
     ├── FeedError                  1  the market data source failed
     ├── BrokerError                1  the broker or exchange refused or is away
     ├── StorageError               1  the database refused or is away
@@ -22,6 +23,7 @@ line and leaves with the exit code above; a traceback only with ``--debug``. Sec
 from __future__ import annotations
 
 __all__ = [
+    "AuditError",
     "BrokerError",
     "ConfigError",
     "DataError",
@@ -73,6 +75,12 @@ class PluginNotFoundError(PluginError):
 
 class PluginLoadError(PluginError):
     """A plugin is installed but cannot be imported or does not fit its kind."""
+
+
+class AuditError(SltError):
+    """An audit found that a plugin breaks a law; its author must act, and nobody should trade it."""
+
+    exit_code = 4
 
 
 class FeedError(SltError):

@@ -37,6 +37,8 @@ class RunConfig:
         speed: How many times faster than real time a recording is played in paper mode; 0 = as fast as it can.
         snapshot_seconds: Wall time between two snapshots; what a crash loses is done again, with the same result.
         equity_every_minutes: Distance between the points of the stored equity curve.
+        certificates: Folder of the certificates that `slt audit` writes for feature sets and strategies.
+        allow_uncertified: Trade live although a feature set or strategy has no certificate for its present code.
     """
 
     name: str = field(default="run", validator=matches_re(r"[A-Za-z0-9_.]{1,16}"))
@@ -47,6 +49,8 @@ class RunConfig:
     speed: float = field(default=0.0, validator=ge(0.0))
     snapshot_seconds: float = field(default=5.0, validator=ge(0.0))
     equity_every_minutes: int = field(default=60, validator=ge(1))
+    certificates: str = field(default="certificates", validator=min_len(1))
+    allow_uncertified: bool = False
 
 
 @frozen(kw_only=True)
