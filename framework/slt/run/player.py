@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from attrs import frozen
 
-from slt.errors import StorageError
+from slt.errors import PluginError, StorageError
 from slt.events import Tick
 from slt.log import get_logger
 from slt.run.snapshots import load_snapshot, save_snapshot
@@ -59,12 +59,16 @@ class Progress:
 
 
 def in_order(blocks: Iterator[Bars]) -> Iterator[Bars]:
-    """The feed's blocks, checked for the one promise that a wrong back-test would hide: time only moves forward."""
+    """The feed's blocks, checked for the one promise that a wrong back-test would hide: time only moves forward.
+
+    Raises:
+        PluginError: It does not.
+    """
     last = None
     for bars in blocks:
         times = bars.close_time
         if len(times) and ((last is not None and times[0] <= last) or (np.diff(times) <= 0).any()):
-            raise ValueError(f"the feed went back in time at {int(times[0])}")
+            raise PluginError(f"the feed went back in time at {int(times[0])} ms UTC; its author must act")
         if len(times):
             last = int(times[-1])
             yield bars
