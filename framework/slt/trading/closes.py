@@ -135,7 +135,9 @@ class CloseDesk:
         position = holding.position
         if position.closing:
             return
-        if position.side * (holding.price - position.target) >= 0:
+        # The price seen last may be a fill's own, so worse than the market's by the slippage.
+        level = position.target * (1 - position.side * self._core.setup.rules[position.symbol].slippage)
+        if position.side * (holding.price - level) >= 0:
             self.close(holding, str(OrderRole.TARGET), level=position.target)
             return
         self._core.alert(

@@ -151,19 +151,22 @@ class Engine:
         """One price of an open position: peak, stop level, exits."""
         position, price, start = holding.position, point.price, holding.price
         holding.price = price
-        gain = position.net_gain(price)
-        position.peak_gain = max(position.peak_gain, gain)
         if position.stop_traded_time is None and position.side * (price - position.stop) <= 0:
             position.stop_traded_time = point.time
         if position.closing:
             self._closes.retry(holding, point.time)
             return
+        peak = position.peak_gain
+        position.peak_gain = max(peak, position.net_gain(price))
         hit, marked = self._exits.check(position, point, holding.outlook, start)
         if self._exits.faults:
             for fault in self._exits.faults:
                 self._core.fault(fault)
             self._exits.faults.clear()
         if hit is not None:
+            if hit.order.trigger_price is not None and not point.is_gap:
+                # The price has come to the level only; the point is looked at again once the close is filled.
+                position.peak_gain = max(peak, position.net_gain(hit.order.trigger_price))
             self._closes.close(holding, hit.name, fraction=hit.order.fraction, level=hit.order.trigger_price)
         if marked or position.peak_gain - holding.stored_peak >= _PEAK_STEP:
             self._store_position(holding)
@@ -190,6 +193,7 @@ class Engine:
         if event.time % _HOUR_MS == 0 or self._fit_judged:
             self._fit_judged = False
             self._follow_barriers()
+            self._demote()
             self._start_fits(event.time)
         elif row == len(block.bars) - 1:
             self._follow_barriers()
@@ -367,8 +371,18 @@ class Engine:
         version = core.learner.take_report(event.request, report)
         core.store(version)
         self._fit_judged = True
-        if report.promoted:
+        if version.promoted:
             core.emit(UseModel(event.time, version.strategy, version.version, report.artefact))
+
+    def _demote(self) -> None:
+        """Take models that have decayed in use out of their place."""
+        core = self._core
+        for demotion in core.learner.due_demotions(core.time):
+            core.store(demotion.stored)
+            successor = demotion.successor
+            core.emit(UseModel(core.time, demotion.strategy, successor.version, successor.artefact))
+            title = f"{demotion.strategy}: model v{demotion.version} has decayed and is demoted"
+            core.alert(f"demoted-{demotion.stored.id}", title, demotion.reason)
 
 
 def _close_reason(fill: Fill, order: Order | None) -> str:
