@@ -36,7 +36,7 @@ class Lab:
         leak_rows: Bars of the walks of the leak test beyond the warm-up.
         starts: Start points of the coupling law.
         data: Bars of the user's that take the place of the law market; None = a random walk.
-        only: Trials of a law that is repeated with other cuts.
+        trials: How often laws are asked that cut the market somewhere else each time.
     """
 
     subject: Subject
@@ -133,7 +133,7 @@ def _numbers(lab: Lab) -> Finding:
     spoken = "side" in table.columns and table.columns["side"].any()
     if len(silent) == len(table.values) and not spoken:
         return broken("nothing but NaN on the whole market: nothing could be judged; show it more bars or its features")
-    if lab.subject.kind == "features" and silent:
+    if lab.subject.kind == "features" and silent and lab.data is None:
         return broken(f"never known on the whole market: {', '.join(silent)}")
     return holds(f"{len(table.columns)} outputs on {lab.rows} bars of {len(lab.bars.symbols)} symbols")
 

@@ -12,7 +12,7 @@ from attrs import evolve, field, frozen
 
 from slt._binding import bind_hooks, in_one_line, misfits
 from slt._markers import PROJECT_NAME
-from slt.errors import PluginLoadError
+from slt.errors import PluginError, PluginLoadError
 from slt.hookspecs import KINDS
 from slt.testing.laws import copy_bars
 from slt.testing.markets import blank_features, pick_symbols
@@ -47,7 +47,7 @@ _BLOCKS: dict[str, tuple[type, dict[str, DTypeLike]]] = {
 }
 
 
-class PluginFaultError(Exception):
+class PluginFaultError(PluginError):
     """The plugin raised, or gave something that cannot be judged; the text says which hook and what.
 
     Args:

@@ -141,7 +141,8 @@ def _states(rng: np.random.Generator, shape: tuple[int, int]) -> NDArray[np.uint
 
 
 def _free(rng: np.random.Generator, returns: Array, size: Array, flat: NDArray[np.bool_], interval_ms: int) -> Bars:
-    close: Array = 100.0 * 4.0 ** np.arange(returns.shape[1]) * np.exp(np.cumsum(returns, axis=0))
+    levels = np.array([100.0 * 4.0**i for i in range(returns.shape[1])])
+    close: Array = levels * np.exp(np.cumsum(returns, axis=0))
     open_ = np.where(flat, close, close * np.exp(-returns))
     up, down = rng.exponential(0.35, (2, *returns.shape)) * np.where(flat, 0.0, size)
     return _bars(open_, np.maximum(open_, close) * (1 + up), np.minimum(open_, close) / (1 + down), close, interval_ms)

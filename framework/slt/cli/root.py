@@ -27,6 +27,7 @@ _INTERRUPTED = 130
         "run": ("slt.cli.run:run", "Run a configuration: back-test, paper or live."),
         "plugins": ("slt.cli.plugins:plugins", "List installed plugins; show one's options."),
         "config": ("slt.cli.config:config", "Check a configuration; show it with every option."),
+        "audit": ("slt.cli.audit:audit", "Prove that a feature set or a strategy never uses the future."),
         "data": ("slt.cli.data:data", "Import, list and check candle files."),
         "report": ("slt.cli.report:report", "Write the HTML report of a stored run."),
         "why": ("slt.cli.why:why", "Tell which gate let a symbol's proposals through or refused them."),
@@ -39,7 +40,8 @@ _INTERRUPTED = 130
 def root(*, debug: bool) -> None:
     """SelfLearningTrader: a plugin framework for trading Binance USDⓈ-M perpetual futures.
 
-    Exit codes: 0 fine, 1 other, 2 config or usage, 3 plugin, 5 stopped and resumable, 70 watchdog, 130 interrupted.
+    Exit codes: 0 fine, 1 other, 2 config or usage, 3 plugin, 4 audit, 5 stopped and resumable, 70 watchdog,
+    130 interrupted.
     """
     del debug  # `main` has taken it out of the arguments: it has to know it before anything can fail
 

@@ -11,6 +11,7 @@ import attrs
 from attrs import frozen
 
 from slt._binding import in_one_line
+from slt.audit.admission import check_certificates
 from slt.config import KERNEL_SECTIONS, LocksConfig, LogConfig, NoticesConfig, render_section
 from slt.errors import ConfigError, PluginError
 from slt.run.dense import Dense
@@ -146,6 +147,7 @@ async def assembled(
     """
     root = Path(settings.run.folder)
     check_root(root)
+    check_certificates(plugins, settings)
     market = await asyncio.to_thread(plugins.feed.hooks.slt_describe_market)
     dense = Dense(plugins, market.symbols, market.interval_ms)
     await asyncio.to_thread(dense.start)

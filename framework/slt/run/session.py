@@ -76,7 +76,7 @@ class Results:
                 self.equity.pop()
             self.equity.append(record)
         elif kind is ModelVersion:
-            self.models.append(evolve(record, artefact=b""))
+            self.models = [m for m in self.models if m.id != record.id] + [evolve(record, artefact=b"")]
         elif hasattr(record, "outcome"):
             self.gates[record.outcome] = self.gates.get(record.outcome, 0) + 1
 
@@ -125,6 +125,7 @@ class Session:
         self._path = path
         self._is_durable = is_durable
         self._fits: dict[str, tuple[FitRequest, asyncio.Task[FitReport]]] = {}
+        self._is_swapped = False
 
     @property
     def next_fit_time(self) -> int | None:
@@ -164,8 +165,9 @@ class Session:
             block = await self._take_fits(block, row, time)
         while self.dense.faults:
             await self.handle(PluginFailed(time, self.dense.faults.pop(0)))
+        self._is_swapped = False
         await self.handle(BarsClosed(time, block, row))
-        return block
+        return self.dense.predict(block, row + 1) if self._is_swapped else block
 
     async def move_through_bar(self, block: Block, row: int) -> None:
         """Move the prices of every symbol with a position or an entry along its bar.
@@ -255,6 +257,7 @@ class Session:
                 self._start_fit(command.request)
             elif isinstance(command, UseModel):
                 self.dense.use_model(command.strategy, command.version, command.artefact)
+                self._is_swapped = True
             elif isinstance(command, Notify):
                 self.tell((command.notice,))
         if records:
