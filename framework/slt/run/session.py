@@ -76,7 +76,9 @@ class Results:
                 self.equity.pop()
             self.equity.append(record)
         elif kind is ModelVersion:
-            self.models = [m for m in self.models if m.id != record.id] + [evolve(record, artefact=b"")]
+            self.models = [m for m in self.models if m.id != record.id]
+            self.models.append(evolve(record, artefact=b""))
+            self.models.sort(key=lambda m: m.fitted_time)
         elif hasattr(record, "outcome"):
             self.gates[record.outcome] = self.gates.get(record.outcome, 0) + 1
 

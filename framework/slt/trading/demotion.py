@@ -3,8 +3,8 @@
 What a model says of a proposal is written down at the decision; when the barrier of that proposal is known, trade or
 shadow, the two are put on the model's record. The record is judged once an hour of event time, by two bounds:
 
-* *Decay*: over its last decisions the model's log-loss is worse than that of the base rate it was fitted at, by a one-sided
-  block bootstrap test (trades open at the same time share the market's fate).
+* *Decay*: over its last decisions the model's log-loss is worse than that of the base rate it was fitted at, by a
+  one-sided block bootstrap test (trades open at the same time share the market's fate).
 * *Feature drift*: what it is asked about now is not what it was fitted on, by the population stability index.
 
 The base rate of the fit is the rival because it is what could have been said without a model at that time.
@@ -12,7 +12,7 @@ The base rate of the fit is the rival because it is what could have been said wi
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from attrs import define, field, frozen
@@ -135,7 +135,7 @@ def make_record(version: int, samples: SampleSet, importance: Mapping[str, float
     reference = DriftReference(
         edges=edges,
         shares=tuple(_shares(column, inner) for column, inner in zip(samples.x.T, edges, strict=True)),
-        weights=weights / max(1.0, weights.sum()) if weights.sum() < 1.0 else weights / weights.sum(),
+        weights=weights / weights.sum(),
     )
     return Record(version, (int(samples.won.sum()) + 0.5) / (len(samples) + 1.0), reference)
 
@@ -145,10 +145,11 @@ def judge_record(record: Record, config: LearningConfig, seed: int) -> Decay | N
 
     Args:
         record: The record; `Record.unjudged` starts anew when it is judged.
-        config: `demote_after`, `demotion_window`, `demotion_level` and `max_feature_drift`.
+        config: `demotion_window`, `demotion_min_decisions`, `demotion_level` and `max_feature_drift`.
         seed: Of the bootstrap; the same record, config and seed give the same answer.
     """
-    if record.unjudged < _CHECK_EVERY or len(record.recent) < config.demote_after:
+    least = min(config.demotion_min_decisions, config.demotion_window)
+    if not least or record.unjudged < _CHECK_EVERY or len(record.recent) < least:
         return None
     record.unjudged = 0
     decisions = sorted(record.recent, key=lambda o: (o.time, o.resolved_time, o.features))
@@ -158,9 +159,9 @@ def judge_record(record: Record, config: LearningConfig, seed: int) -> Decay | N
 def stability_index(reference: DriftReference, x: NDArray[np.float32]) -> float:
     """Population stability index of the columns, weighted by importance: 0 = alike; 0.25 is called a shift by custom.
 
-    Per column ``sum((a - b) * ln(a / b))`` over at most ten bins of equal count at the fit and one for unknown values, a
-    and b the shares now and then, none counted below 0.5 %. Few and slowly moving samples alone give a value well above
-    0: a bound has to leave room for that. Source: N. Siddiqi, "Credit Risk Scorecards", 2006.
+    Per column ``sum((a - b) * ln(a / b))`` over at most ten bins of equal count at the fit and one for unknown values,
+    a and b the shares now and then, none counted below 0.5 %. Few and slowly moving samples alone give a value well
+    above 0: a bound has to leave room for that. Source: N. Siddiqi, "Credit Risk Scorecards", 2006.
 
     Args:
         reference: The fit's features.
@@ -234,4 +235,4 @@ def _edges(column: NDArray[np.float32]) -> NDArray[np.float32]:
 def _shares(column: NDArray[np.float32], edges: NDArray[np.float32]) -> NDArray[np.float64]:
     known = column[~np.isnan(column)]
     counts = np.bincount(np.searchsorted(edges, known, side="left"), minlength=len(edges) + 1)
-    return np.append(counts, len(column) - len(known)) / len(column)
+    return np.append(counts, len(column) - len(known)) / max(1, len(column))

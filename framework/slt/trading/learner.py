@@ -1,34 +1,63 @@
-"""Learner control: which samples there are, when to fit, which version trades. A fit itself runs in a child process."""
+"""Learner control: which samples there are, when to fit, which version trades, and until when.
+
+A fit itself runs in a child process.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import numpy as np
-from attrs import define, evolve, field
+from attrs import define, evolve, field, frozen
 
+from slt.trading.demotion import Outcome, Record, judge_record, make_record
 from slt.types import MINUTE_MS, FitReport, FitRequest, ModelVersion, Sample, SampleSet, Trade
 
 if TYPE_CHECKING:
     from slt.config import LearningConfig
+    from slt.trading.demotion import Decay
 
-__all__ = ["Champion", "Learner"]
+__all__ = ["Champion", "Demotion", "Learner"]
 
 _CANDLE_MS = 5 * MINUTE_MS
 _DAY_MS = 86_400_000
+_MOST_FORMER = 5
 
 
-@define
+@define(eq=False)
 class Champion:
     """The model in force of one strategy.
 
     Attributes:
         version: 0 = UNTRAINED.
         artefact: The model as saved by its plugin; empty while UNTRAINED.
+        record: What it has shown in use; None while UNTRAINED.
+        stored: Its row in the storage; None while UNTRAINED.
     """
 
     version: int = 0
     artefact: bytes = b""
+    record: Record | None = None
+    stored: ModelVersion | None = None
+
+
+@frozen(eq=False)
+class Demotion:
+    """A model has lost its place.
+
+    Attributes:
+        strategy: Config name.
+        version: What was in force.
+        successor: What is in force now: the model before it, or UNTRAINED.
+        stored: The demoted version's row, its verdict and metrics saying so.
+        reason: One line for people.
+    """
+
+    strategy: str
+    version: int
+    successor: Champion
+    stored: ModelVersion
+    reason: str
 
 
 @define(eq=False)
@@ -36,6 +65,8 @@ class _StrategyState:
     """What the learner remembers of one strategy; plain data for the snapshot."""
 
     champion: Champion = field(factory=Champion)
+    former: list[Champion] = field(factory=list)
+    since: int = 0
     fits: int = 0
     trades_since_fit: int = 0
     shadows_since_fit: int = 0
@@ -137,12 +168,16 @@ class Learner:
         return requests
 
     def take_report(self, request: FitRequest, report: FitReport) -> ModelVersion:
-        """Let a fit's result take effect: the champion changes if the challenger was promoted."""
+        """Let a fit's result take effect: the champion changes if the challenger was promoted.
+
+        A challenger that beat a champion which has been demoted since is refused: it was fitted on the same past.
+        """
         state = self.states[request.strategy]
         state.pending = None
-        if report.promoted:
-            state.champion = Champion(request.version, report.artefact)
-        return ModelVersion(
+        promoted, verdict = report.promoted, report.verdict
+        if promoted and request.champion_version != state.champion.version:
+            promoted, verdict = False, f"refused: v{request.champion_version} was demoted while this was fitted"
+        stored = ModelVersion(
             id=request.id,
             run_id=self.run_id,
             strategy=request.strategy,
@@ -151,11 +186,49 @@ class Learner:
             fitted_time=request.triggered_time,
             effective_time=request.effective_time,
             samples=len(request.samples),
-            promoted=report.promoted,
-            verdict=report.verdict,
+            promoted=promoted,
+            verdict=verdict,
             metrics=report.metrics,
             artefact=report.artefact,
         )
+        if promoted:
+            record = make_record(request.version, request.samples, report.metrics.get("importance", {}))
+            if state.champion.version:
+                state.former = [*state.former, state.champion][-_MOST_FORMER:]
+            state.champion = Champion(request.version, report.artefact, record, stored)
+        return stored
+
+    def due_demotions(self, time: int) -> list[Demotion]:
+        """The models that have decayed in use, each already out of its place; to be asked once an hour of event time.
+
+        Where a model had been good before it decayed the market has changed: UNTRAINED takes over, and samples from
+        before are not fitted on any more. Where it never was good its promotion was a mistake: its predecessor returns.
+        """
+        demotions = []
+        for strategy, state in self.states.items():
+            record = state.champion.record
+            decay = None if record is None else judge_record(record, self.config, self.seed)
+            if decay is not None:
+                demotions.append(self._demote(strategy, state, decay, time))
+        return demotions
+
+    def _demote(self, strategy: str, state: _StrategyState, decay: Decay, time: int) -> Demotion:
+        demoted = state.champion
+        assert demoted.stored is not None  # noqa: S101 # whoever has a record has a row
+        if decay.was_good:
+            state.former.clear()
+            state.since = decay.since
+        state.champion = state.former.pop() if state.former else Champion()
+        if state.champion.record is not None:
+            state.champion.record.clear()
+        successor = f"v{state.champion.version}" if state.champion.version else "UNTRAINED"
+        numbers = {"time": time, "to_version": state.champion.version, "reason": decay.reason, **decay.numbers}
+        stored = evolve(
+            demoted.stored,
+            verdict=f"{demoted.stored.verdict}; demoted to {successor}: {decay.reason}",
+            metrics={**demoted.stored.metrics, "demotion": numbers},
+        )
+        return Demotion(strategy, demoted.version, state.champion, stored, f"{successor} decides now: {decay.reason}")
 
     def _settle(self, state: _StrategyState, sample: Sample) -> None:
         """Move a sample to the resolved ones once its barrier and, for a trade, its close are known."""
@@ -164,10 +237,20 @@ class Learner:
             state.open[sample.id] = sample
             return
         state.open.pop(sample.id, None)
+        self._judge_later(state.champion, sample)
         kept = state.resolved if is_trade else state.shadows
         kept.append(sample)
         if len(kept) > 2 * self.config.max_samples:
             del kept[: -self.config.max_samples]
+
+    def _judge_later(self, champion: Champion, sample: Sample) -> None:
+        """Put a decision of the model in force on its record."""
+        if champion.record is None or sample.model_version != champion.version or sample.p_win is None:
+            return
+        assert sample.resolved_time is not None  # noqa: S101 # only resolved samples are settled
+        won = self._outcome(sample) > 0
+        outcome = Outcome(sample.time, sample.resolved_time, sample.p_win, won, sample.features)
+        champion.record.add(outcome, self.config.demotion_window)
 
     def _is_due(self, state: _StrategyState, time: int) -> bool:
         if state.trades_since_fit >= self.config.fit_every_trades:
@@ -199,7 +282,7 @@ class Learner:
     def _samples(self, state: _StrategyState, time: int) -> SampleSet:
         """Trades and shadows resolved by now; the gate scores on both and says which of them train."""
         rows = [*state.resolved[-self.config.max_samples :], *state.shadows[-self.config.max_samples :]]
-        rows = [s for s in rows if s.resolved_time is not None and s.resolved_time <= time]
+        rows = [s for s in rows if s.time >= state.since and s.resolved_time is not None and s.resolved_time <= time]
         rows.sort(key=lambda s: (s.time, s.id))
         version = state.champion.version
         outcomes = np.array([self._outcome(s) for s in rows], dtype=np.float64)
