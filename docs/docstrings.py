@@ -68,7 +68,7 @@ def _paragraph(lines: list[str]) -> str:
 
 
 def _block(text: str) -> str:
-    code = textwrap.dedent(text)
+    code = re.sub(r"(?<=\S)\n\n(?=class |def |@)", "\n\n\n", textwrap.dedent(text))  # as formatters want it
     return fence("python" if re.search(r"^(class|from|import|def) ", code, re.MULTILINE) else "text", code)
 
 
