@@ -159,9 +159,7 @@ def _read(path: Path, environment: Mapping[str, str]) -> tuple[dict[str, Any], d
     except FileNotFoundError:
         raise ConfigError(f"config file `{path}` does not exist; name one with --config") from None
     except OSError as error:
-        raise ConfigError(
-            f"config file `{path}` cannot be read: {error.strerror}; name another with --config"
-        ) from None
+        raise ConfigError(f"config file `{path}` cannot be read: {error.strerror}; name one with --config") from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"config file `{path}` is not UTF-8 text (byte {error.start}); save it as UTF-8") from None
     except tomllib.TOMLDecodeError as error:
