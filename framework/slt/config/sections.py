@@ -180,8 +180,8 @@ class LocksConfig:
     Attributes:
         disable_model_training: No fits; the champion keeps predicting.
         disable_websocket: No connection to an exchange: recorded feeds only, live mode refused.
-        disable_rest_fallback: No periodic polling of the exchange; start-up checks and single queries stay allowed.
-        relaxed_signal_mode: Whether strategies use their lower signal tiers; empty: yes, except in live mode.
+        disable_rest_fallback: No periodic polling of the exchange (nothing polls in this version, on or off).
+        relaxed_signal_mode: Whether strategies use their lower signal tiers; left out: yes, except in live mode.
     """
 
     disable_model_training: bool = False
