@@ -6,6 +6,7 @@ After every price and every bar the books of engine and broker are compared.
 from __future__ import annotations
 
 import asyncio
+import pickle
 from decimal import Decimal
 from types import SimpleNamespace
 
@@ -218,6 +219,7 @@ class Run:
         sizer: A sizer; by default a risk of 1 % of equity.
         fit: Carries out a fit.
         wins_before: Winning trades that the account remembers.
+        restarts: Start anew from a snapshot after every block.
         is_audited: Compare the books after every price.
         finish: Close what is open at the end.
         broker_class: Another broker than the paper broker.
@@ -248,8 +250,45 @@ class Run:
     async def _go(self):
         options = self.options
         rules = await self.broker.slt_open_broker(market=self.market, wallet=10_000.0)
+        self.engine = self._make_engine(rules)
+        self.engine.portfolio.results.extend([True] * options.get("wins_before", 0))
+        async with asyncio.TaskGroup() as tasks:
+            self.session = self._make_session(tasks)
+            player = self._make_player()
+            for first in range(0, len(self.bars), self.blocks):
+                await player.play(self.bars.rows(first, min(first + self.blocks, len(self.bars))))
+                if options.get("restarts"):
+                    player = await self._restart(rules, tasks, player)
+            if options.get("finish", True):
+                await player.finish()
+        return self
+
+    async def _restart(self, rules, tasks, player):
+        """Everything anew, from what a snapshot holds, through pickle."""
+        state = {
+            "engine": self.engine.snapshot(),
+            "broker": self.broker.slt_snapshot_broker(),
+            "results": self.session.results,
+            "player": (player.time, player._told, player._last_prices),
+        }
+        state = pickle.loads(pickle.dumps(state))
+        self.broker = type(self.broker)(self.broker.config)
+        await self.broker.slt_open_broker(market=self.market, wallet=1.0)
+        self.broker.slt_restore_broker(state["broker"])
+        self.engine = self._make_engine(rules)
+        self.engine.restore(state["engine"])
+        self.session.cancel_fits()
+        self.session = self._make_session(tasks)
+        self.session.results = state["results"]
+        self.session.start_pending_fits()
+        player = self._make_player()
+        player.time, player._told, player._last_prices = state["player"]
+        return player
+
+    def _make_engine(self, rules):
+        options = self.options
         sizer = options.get("sizer") or FixedRisk(FixedRiskConfig(risk_fraction=0.01)).slt_size_position
-        self.engine = Engine(
+        engine = Engine(
             EngineSetup(
                 run_id="h-001",
                 symbols=self.market.symbols,
@@ -267,31 +306,27 @@ class Run:
                 is_training_locked=options.get("fit") is None,
             )
         )
-        self.engine.portfolio.symbols = self.market.symbols
-        self.engine.portfolio.results.extend([True] * options.get("wins_before", 0))
-        assembly = SimpleNamespace(
-            market=self.market, settings=SimpleNamespace(run=SimpleNamespace(equity_every_minutes=60))
+        engine.portfolio.symbols = self.market.symbols
+        return engine
+
+    def _make_session(self, tasks):
+        session_class = Audited if self.options.get("is_audited", True) else Session
+        return session_class(
+            self.engine,
+            self.opinion,
+            self.broker,
+            self.records,
+            outbox=None,
+            fit=self.options.get("fit"),
+            tasks=tasks,
+            candles=CandleRecorder(self.market.symbols, MINUTE),
+            path=self.path,
+            is_durable=False,
         )
-        async with asyncio.TaskGroup() as tasks:
-            session_class = Audited if options.get("is_audited", True) else Session
-            self.session = session_class(
-                self.engine,
-                self.opinion,
-                self.broker,
-                self.records,
-                outbox=None,
-                fit=options.get("fit"),
-                tasks=tasks,
-                candles=CandleRecorder(self.market.symbols, MINUTE),
-                path=self.path,
-                is_durable=False,
-            )
-            player = Player(assembly, self.session, skip=self.skip)
-            for first in range(0, len(self.bars), self.blocks):
-                await player.play(self.bars.rows(first, min(first + self.blocks, len(self.bars))))
-            if options.get("finish", True):
-                await player.finish()
-        return self
+
+    def _make_player(self):
+        settings = SimpleNamespace(run=SimpleNamespace(equity_every_minutes=60))
+        return Player(SimpleNamespace(market=self.market, settings=settings), self.session, skip=self.skip)
 
     def go(self):
         """Play it all; returns the run itself."""

@@ -305,3 +305,11 @@ def test_blocks_and_skipping_change_no_trade(seed, blocks, gaps):
     candles, proposals = market(seed, 120, 0.002, gaps)
     whole = engine_trades(candles, proposals, "adverse")
     assert engine_trades(candles, proposals, "adverse", blocks=blocks, skip=True) == whole
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=SEEDS, blocks=st.integers(1, 50), gaps=GAPS)
+def test_restarts_from_snapshots_change_no_trade(seed, blocks, gaps):
+    candles, proposals = market(seed, 120, 0.002, gaps)
+    whole = engine_trades(candles, proposals, "ohlc")
+    assert engine_trades(candles, proposals, "ohlc", blocks=blocks, restarts=True) == whole
