@@ -408,7 +408,7 @@ def _after_card(card: Any) -> str:
 
 def _tidy(text: str) -> str:
     title, _, rest = text.partition("\n\n")
-    return re.sub(r"\n{3,}", "\n\n", f"{title}\n\n{_NOTE}\n{rest}").rstrip() + "\n"
+    return re.sub(r"\n{4,}", "\n\n", f"{title}\n\n{_NOTE}\n{rest}").rstrip() + "\n"
 
 
 if __name__ == "__main__":
