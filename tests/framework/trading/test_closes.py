@@ -10,9 +10,11 @@ from slt.types import (
     FillCause,
     FundingPayment,
     OpenPosition,
+    OrderIntent,
     OrderRole,
     OrderStatus,
     OrderType,
+    PricePoint,
 )
 
 
@@ -267,3 +269,156 @@ def test_stop_filled_in_parts_keeps_its_name_and_the_books(bench):
     (trade,) = desk.trades()
     assert (trade.exit, trade.partial_exits) == ("stop", ("stop",))
     assert trade.gross_pnl == pytest.approx(-20.6)
+
+
+def enter_in_part(desk, look, *, filled=4.0):
+    """An entry of 10 units of which some are filled; stop and target rest for those."""
+    (entry,) = look.orders(desk.close(desk.block(proposals=[(0, 0, 1, 98.0, 103.0)])))
+    for order in look.orders(desk.fill(entry, 100.0, quantity=filled)):
+        desk.accept(order)
+    return entry
+
+
+def test_close_cancels_what_is_still_unfilled_of_the_entry(bench, look):
+    desk = bench(exits=[("quick", once(ExitOrder()))])
+    entry = enter_in_part(desk, look)
+    commands = desk.price(100.5)
+    assert look.cancels(commands) == [entry.client_id]
+    (close,) = look.orders(commands)
+    desk.reject(entry, status=OrderStatus.CANCELLED)
+    desk.fill(close, 100.5)
+    assert desk.trades()[0].quantity == 4.0
+    assert not desk.portfolio.orders
+    assert not desk.portfolio.entries
+
+
+def test_entry_fill_that_overtakes_the_close_is_protected_and_closed_too(bench, look):
+    desk = bench(exits=[("quick", once(ExitOrder()))])
+    entry = enter_in_part(desk, look)
+    (close,) = look.orders(desk.price(100.5))
+    protective = look.orders(desk.fill(entry, 100.0, quantity=6.0))
+    assert [(o.role, o.quantity) for o in protective] == [(OrderRole.STOP, 10.0), (OrderRole.TARGET, 10.0)]
+    rest = [o for o in look.orders(desk.fill(close, 100.5)) if o.role is OrderRole.EXIT]
+    assert [(o.quantity, o.reason) for o in rest] == [(6.0, "quick")]
+    desk.fill(rest[0], 100.4)
+    (trade,) = desk.trades()
+    assert (trade.quantity, trade.exit) == (10.0, "quick")
+    assert not desk.portfolio.orders
+
+
+def test_partial_exit_that_is_rejected_is_decided_again_after_a_wait(bench, look):
+    desk = bench(
+        exits=[("half", lambda p, point, o: None if "half" in p.exits_done else ExitOrder(fraction=0.5))],
+    )
+    desk.enter()
+    time = look.start + 10 * look.minute
+    (close,) = look.orders(desk.price(101.0, time=time))
+    desk.reject(close, time=time)
+    assert look.orders(desk.price(101.0, time=time + 999)) == []
+    (again,) = look.orders(desk.price(101.0, time=time + 1_000))
+    assert (again.reason, again.quantity) == ("half", 5.0)
+    desk.fill(again, 101.0)
+    assert look.orders(desk.price(101.0, time=time + 60_000)) == []
+
+
+def test_full_close_does_not_wait_for_a_rejected_part(bench, look):
+    def all_of_it(position, point, outlook):
+        return ExitOrder() if point.price < 99 else None
+
+    desk = bench(exits=[("half", once(ExitOrder(fraction=0.5))), ("all", all_of_it)])
+    desk.enter()
+    (close,) = look.orders(desk.price(101.0))
+    desk.reject(close)
+    (full,) = look.orders(desk.price(98.9))
+    assert (full.reason, full.quantity) == ("all", 10.0)
+
+
+def test_close_cancelled_from_outside_is_tried_again(bench, look):
+    desk = bench(exits=[("quick", once(ExitOrder()))])
+    desk.enter()
+    time = look.start + 10 * look.minute
+    (close,) = look.orders(desk.price(100.1, time=time))
+    desk.reject(close, time=time, status=OrderStatus.CANCELLED)
+    (again,) = look.orders(desk.give(Tick(time + 1_000)))
+    assert again.reason == "quick"
+
+
+def test_target_that_is_refused_alerts_and_leaves_stop_and_exits_in_force(bench, look):
+    desk = bench()
+    _, target = desk.enter()
+    commands = desk.reject(target)
+    assert look.orders(commands) == []
+    assert "the target does not rest" in look.notices(commands)[0].title
+
+
+def test_target_that_is_refused_because_the_price_is_past_it_is_taken(bench, look):
+    desk = bench()
+    (entry,) = look.orders(desk.close(desk.block(proposals=[(0, 0, 1, 98.0, 103.0)])))
+    stop, target = look.orders(desk.fill(entry, 104.0))
+    desk.accept(stop)
+    (close,) = look.orders(desk.reject(target))
+    assert (close.reason, close.quantity) == ("target", 10.0)
+
+
+def test_alerts_of_two_symbols_at_one_time_are_both_told(bench, look):
+    desk = bench()
+    first, _ = desk.enter(column=0)
+    second, _ = desk.enter(column=1, start=look.start + look.minute)
+    for stop in (first, second):
+        desk.reject(stop, status=OrderStatus.EXPIRED)
+    alerts = [n for n in look.notices(desk.commands) if "protective stop is gone" in n.title]
+    assert len({n.id for n in alerts}) == 2
+
+
+def test_end_of_data_does_not_close_twice_what_is_closing(bench, look):
+    desk = bench(exits=[("quick", once(ExitOrder()))])
+    desk.enter()
+    (close,) = look.orders(desk.price(100.5))
+    assert look.orders(desk.give(RunEnding(look.start + 5 * look.minute))) == []
+    desk.fill(close, 100.5)
+    assert desk.trades()[0].exit == "quick"
+
+
+def test_replaced_and_left_over_orders_are_stored_as_cancelled(bench, look):
+    desk = bench()
+    stop, target = desk.enter()
+    desk.fill(stop, 98.0)
+    last = {r.id: r for r in look.records(desk.commands) if isinstance(r, OrderIntent)}
+    assert last[target.client_id].status == "cancelled"
+    assert last[stop.client_id].status == "filled"
+
+
+def test_level_met_first_on_the_way_wins_over_the_order_in_the_config(bench, look):
+    far = ("far", lambda p, point, o: ExitOrder(trigger_price=99.0))
+    near = ("near", lambda p, point, o: ExitOrder(trigger_price=99.5))
+    desk = bench(exits=[far, near])
+    desk.enter()
+    (close,) = look.orders(desk.price(98.5))
+    assert (close.reason, close.level) == ("near", 99.5)
+
+
+def test_config_order_decides_at_a_gap_where_there_is_no_way(bench, look):
+    far = ("far", lambda p, point, o: ExitOrder(trigger_price=99.0))
+    near = ("near", lambda p, point, o: ExitOrder(trigger_price=99.5))
+    desk = bench(exits=[far, near])
+    desk.enter()
+    (close,) = look.orders(desk.give(PricePoint(look.start + 3 * look.minute, "AAAUSDT", 98.5, is_gap=True)))
+    assert close.reason == "far"
+
+
+def test_peak_before_a_partial_close_is_that_of_its_level(bench, look):
+    desk = bench(exits=[("half", once(ExitOrder(fraction=0.5, trigger_price=101.0)))])
+    desk.enter()
+    desk.price(102.0)
+    position = desk.portfolio.holdings["AAAUSDT"].position
+    assert position.peak_gain == pytest.approx(position.net_gain(101.0))
+
+
+def test_outlook_is_renewed_at_5m_closes_although_features_are_fresh_each_minute(bench, look):
+    desk = bench()
+    desk.enter(start=look.start + 4 * look.minute)
+    holding = desk.portfolio.holdings["AAAUSDT"]
+    for minute in range(5, 16):
+        desk.close(desk.block(start=look.start + minute * look.minute))
+    assert holding.outlook.time == look.start + 15 * look.minute
+    assert holding.outlook.confidence_before == pytest.approx(0.8)

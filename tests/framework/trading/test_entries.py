@@ -223,3 +223,24 @@ def test_rules_of_a_block_are_not_changed_by_deciding(bench):
     before = evolve(block.views[0].signals, side=block.views[0].signals.side.copy())
     desk.close(block)
     assert (before.side == block.views[0].signals.side).all()
+
+
+def test_shadows_follow_what_the_account_kept_out_and_nothing_else(bench, look):
+    desk = bench(risk=RiskConfig(max_daily_loss=0.001))
+    stop, _ = desk.enter()
+    desk.fill(stop, 97.0)
+    before = len(desk.engine._core.barriers)
+    desk.close(desk.block(proposals=[LONG], start=look.start + 10 * look.minute))
+    assert outcome(desk)[-1] == ("AAAUSDT", "daily_loss")
+    assert len(desk.engine._core.barriers) == before + 1
+    desk.close(desk.block(proposals=[(0, 1, 1, 98.0, 103.0)], start=look.start + 11 * look.minute, ready=False))
+    assert outcome(desk)[-1] == ("BBBUSDT", "warm")
+    assert len(desk.engine._core.barriers) == before + 1
+
+
+def test_account_that_lost_everything_enters_nothing_more(bench, look):
+    desk = bench()
+    desk.close(desk.block(start=look.start - look.minute))
+    desk.portfolio.wallet = 0.0
+    desk.close(desk.block(proposals=[LONG], start=look.start + 86_400_000))
+    assert outcome(desk)[-1] == ("AAAUSDT", "daily_loss")
