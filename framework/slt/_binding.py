@@ -163,7 +163,8 @@ def _wrong_signature(
             yield f"takes an unknown argument `{parameter.name}` in `{name}`{near} (arguments: {allowed})"
     is_async = inspect.iscoroutinefunction(contract)
     if inspect.iscoroutinefunction(function) is not is_async:
-        yield f"has `{name}` as {'a plain `def`' if is_async else '`async def`'}, it must be the other"
+        words = ("a plain `def`", "`async def`")
+        yield f"has `{name}` as {words[not is_async]}, it must be {words[is_async]}"
 
 
 def _adapt(function: Callable[..., Any], spec: tuple[str, ...]) -> Callable[..., Any]:

@@ -61,8 +61,9 @@ def unsupported_options(cls: type) -> list[str]:
     except Exception as error:  # noqa: BLE001 # whatever evaluating a stranger's annotations raises
         return [f"the types of its options cannot be told: {type(error).__name__}: {error}"]
     allowed = "bool, int, float, str, tuple[str, ...], or one of these or None"
+    words = {name: hint.__name__ if type(hint) is type else hint for name, hint in hints.items()}
     return [
-        f"its option `{spec.name}` is of type `{hints.get(spec.name)}`, allowed is {allowed}"
+        f"its option `{spec.name}` is of type `{words.get(spec.name)}`, allowed is {allowed}"
         for spec in attrs.fields(cls)
         if _inner(hints.get(spec.name)) not in _WORDS
     ]
