@@ -33,6 +33,8 @@ _BINS = 10
 _LEAST_SHARE = 0.005
 _DRAWS = 1_000
 _CHECK_EVERY = 10
+_PROVEN_NATS = float(np.log(20.0))
+"""Gain in log-loss that makes the model 20 times as likely as the base rate to have seen what happened."""
 
 
 @frozen(eq=False)
@@ -109,8 +111,8 @@ class Decay:
     Attributes:
         reason: One line for people.
         since: Decision time from which on the model was worse, ms UTC.
-        was_good: Whether it had been better than the base rate before: then the market has changed, and models and
-            samples from before are of another market. Otherwise the promotion was a mistake.
+        was_good: Whether its record had proved it better than the base rate before, 20 to 1: then the market has
+            changed, and models and samples from before are of another market. Otherwise the promotion was a mistake.
         numbers: What was measured.
     """
 
@@ -193,7 +195,7 @@ def _judge_loss(record: Record, decisions: list[Outcome], config: LearningConfig
         reason=f"log-loss {loss:.3f} in use against base rate {base:.3f} on its last {len(decisions)} decisions "
         f"(p = {p_value:.3f})",
         since=int(time[turn]),
-        was_good=record.earlier - float(running[turn]) > 0.0,
+        was_good=record.earlier - float(running[turn]) > _PROVEN_NATS,
         numbers={"log_loss": loss, "base_rate_log_loss": base, "p_value": p_value, "decisions": len(decisions)},
     )
 
