@@ -50,6 +50,7 @@ class Assembly:
         engine: The engine.
         writer: Write-behind to the storage; its task is the driver's.
         storage_text: The storage in one line.
+        is_storage_whole: Whether the storage has the run from its beginning; one in memory has not after a restart.
     """
 
     settings: Settings
@@ -61,6 +62,7 @@ class Assembly:
     engine: Engine
     writer: Writer
     storage_text: str
+    is_storage_whole: bool
 
     def run_record(self, status: str, summary: dict[str, object] | None = None) -> Run:
         """The run as a storage keeps it."""
@@ -171,7 +173,8 @@ async def assembled(
         is_paced = settings.run.mode != "backtest"
         journal = Journal(folder.path / "journal", sync="always") if is_paced else None
         writer = Writer(plugins.storage.hooks, journal)
-        yield Assembly(settings, plugins, folder, market, rules, dense, engine, writer, storage_text)
+        is_whole = not folder.is_resumed or folder.run_id in stored
+        yield Assembly(settings, plugins, folder, market, rules, dense, engine, writer, storage_text, is_whole)
 
 
 @asynccontextmanager

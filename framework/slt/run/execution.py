@@ -22,10 +22,10 @@ from slt.run.fitting import FitWorker
 from slt.run.live import play_live
 from slt.run.replay import replay
 from slt.run.session import Session
-from slt.run.supervision import STOPS, Upkeep, guarded, listening, register_stop, until_forced
+from slt.run.supervision import Upkeep, guarded, listening, register_stop, until_forced
 from slt.statistics import check_accounting, summarise
 from slt.storage.contract import Query
-from slt.types import Trade
+from slt.types import FitReport, Trade
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -35,12 +35,14 @@ if TYPE_CHECKING:
     from slt.loader import Plugins
     from slt.run.player import Progress
     from slt.statistics import Summary
-    from slt.types import MarketInfo
+    from slt.types import FitRequest, MarketInfo
 
 __all__ = ["Observer", "Outcome", "execute"]
 
 _CATCH_UP_TIMEOUT_S = 10.0
 _DRAIN_TIMEOUT_S = 20.0
+_STOP_DRAIN_S = 2.0
+"""A stop does not wait long for slow channels: what is left is in the snapshot, and told after the resume."""
 _OPEN_SPAN_MS = 30 * 86_400_000
 _log = get_logger("lifecycle")
 
@@ -152,7 +154,7 @@ async def _services(assembly: Assembly, lifecycle: LifecycleManager) -> AsyncIte
             plugins.broker.hooks,
             assembly.writer,
             outbox=outbox,
-            fit=worker.fit if worker is not None else None,
+            fit=worker.fit if worker is not None else _refuse_fit,
             tasks=tasks,
             candles=_candle_recorder(assembly.market),
             path=getattr(plugins.broker.config, "path", "ohlc"),
@@ -186,7 +188,7 @@ async def _stop_fits(session: Session, worker: FitWorker) -> None:
 
 async def _stop_outbox(outbox: Outbox, deliveries: Deliveries) -> None:
     try:
-        await outbox.drain(STOPS["outbox"][1])
+        await outbox.drain(_STOP_DRAIN_S)
     finally:
         await outbox.close()
         deliveries.close()
@@ -235,6 +237,11 @@ def _fit_worker(assembly: Assembly) -> FitWorker | None:
         timeout_seconds=settings.learning.fit_timeout_seconds,
         memory_mb=settings.learning.fit_memory_mb,
     )
+
+
+async def _refuse_fit(request: FitRequest) -> FitReport:
+    """For a fit that was under way when the run was stopped, and whose training has been locked since."""
+    return FitReport(request.id, promoted=False, verdict="refused: training is locked by DISABLE_MODEL_TRAINING")
 
 
 def _outbox(assembly: Assembly, deliveries: Deliveries) -> Outbox | None:
@@ -294,7 +301,9 @@ async def _check_books(assembly: Assembly, summary: Summary) -> list[str]:
     problems = []
     query = Query(Trade, run_id=assembly.folder.run_id)
     stored = await assembly.plugins.storage.hooks.slt_read_records(query=query)
-    if len(stored) != summary.trades:
+    if not assembly.is_storage_whole:
+        _log.warning("the storage kept nothing over the restart: it lacks the first part of the run")
+    elif len(stored) != summary.trades:
         problems.append(f"the storage holds {len(stored)} trades of this run, the summary {summary.trades}")
     accounting = check_accounting(summary)
     if not accounting.closes:
