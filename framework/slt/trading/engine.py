@@ -156,8 +156,9 @@ class Engine:
         if position.closing:
             self._closes.retry(holding, point.time)
             return
-        peak = position.peak_gain
-        position.peak_gain = max(peak, position.net_gain(price))
+        peak, gain = position.peak_gain, position.net_gain(price)
+        if gain > peak:
+            position.peak_gain = gain
         hit, marked = self._exits.check(position, point, holding.outlook, start)
         if self._exits.faults:
             for fault in self._exits.faults:

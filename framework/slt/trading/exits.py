@@ -74,7 +74,7 @@ class ExitDesk:
             The one that closes something (None if none does), and whether any left a new mark on the position.
         """
         marked = False
-        for index, (name, check) in enumerate(self._exits):
+        for name, check in self._exits:
             try:
                 answer = check(position, point, outlook)
             except Exception as error:  # noqa: BLE001 # a plugin may raise anything; the others must be asked
@@ -86,7 +86,7 @@ class ExitDesk:
                 hit = ExitHit(name, answer)
                 if answer.trigger_price is None or point.is_gap:
                     return hit, marked
-                return self._first_met(hit, self._exits[index + 1 :], position, point, outlook, start), marked
+                return self._first_met(hit, position, point, outlook, start), marked
             if isinstance(answer, ExitMark):
                 marked = marked or answer.name not in position.marks
                 position.marks.add(answer.name)
@@ -106,7 +106,6 @@ class ExitDesk:
     def _first_met(
         self,
         hit: ExitHit,
-        others: list[tuple[str, _Check]],
         position: Position,
         point: PricePoint,
         outlook: Outlook | None,
@@ -114,7 +113,8 @@ class ExitDesk:
     ) -> ExitHit:
         """Of a hit and the exits after it, the one whose level lies first on the way."""
         nearest = _distance(hit.order, point.price, start)
-        for name, check in others:
+        after = [name for name, _ in self._exits].index(hit.name) + 1
+        for name, check in self._exits[after:]:
             try:
                 answer = check(position, point, outlook)
             except Exception as error:  # noqa: BLE001 # as above
