@@ -126,6 +126,24 @@ def test_funding_between_entry_and_outcome_is_a_cost_of_the_side_that_pays():
     assert outcomes[-1, True] - outcomes[-1, False] == pytest.approx(0.001 / 0.5, rel=0.1)
 
 
+@pytest.mark.parametrize(("high", "barrier", "paid"), [(100.0, "time", 0.001), (102.0, "target", 0.0)])
+def test_funding_at_the_close_of_the_last_bar_is_paid_only_by_what_was_held_through_it(high, barrier, paid):
+    prices = np.full((3, 1), 100.0)
+    top = np.array([[100.0], [100.0], [high]])
+    times = START + MINUTE * np.arange(1, 4, dtype=np.int64)
+    ones = np.ones((3, 1))
+    bars = Bars(("AAAUSDT",), MINUTE, times, prices, top, prices, prices, ones, ones, ones.astype(np.uint8))
+    funding = {"AAAUSDT": FundingRates(np.array([START + 3 * MINUTE]), np.array([0.001]))}
+    outcomes = []
+    for rates in ({}, funding):
+        barriers = Barriers(("AAAUSDT",), 2, 0.003, rates)
+        barriers.follow(make_sample("a", 0, 1))
+        (resolved,) = barriers.advance(bars, 0, 3)
+        assert resolved.barrier == barrier
+        outcomes.append(resolved.barrier_r)
+    assert outcomes[0] - outcomes[1] == pytest.approx(paid / 0.01)
+
+
 def test_snapshot_goes_on_where_it_was():
     import pickle
 

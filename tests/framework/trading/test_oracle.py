@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import random
 import sys
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "run"))
 from hand_made import EXITS, MINUTE, START, Opinion, Run
 
 from slt.config import RiskConfig
+from slt.types import Sample
 from slt_exits.time_stop import TimeStop, TimeStopConfig
 from slt_sizers.fixed_risk import FixedRisk, FixedRiskConfig
 
@@ -254,6 +256,21 @@ def engine_trades(candles, proposals, path, **options):
         (t.symbol, t.side, t.entry_time, t.exit_time, t.exit, t.partial_exits, t.quantity, t.net_pnl)
         for t in run.trades
     ]
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 2**32), volatility=st.sampled_from([0.001, 0.002, 0.004]))
+def test_label_of_a_sample_is_what_its_trade_made_where_only_stop_and_target_close(seed, volatility):
+    candles, proposals = market(seed, 150, volatility, 0.01)
+    risk = RiskConfig(max_cost_share=1.0, max_margin_per_position=0.5, max_daily_loss=1.0)
+    fine = {"tick_size": Decimal("0.00000001")}
+    sizer = FixedRisk(FixedRiskConfig(risk_fraction=RISK)).slt_size_position
+    run = Run(candles, Opinion(proposals), exits=(), risk=risk, rules=fine, sizer=sizer).go()
+    trades = {t.id: t for t in run.trades if t.exit != "end_of_data"}
+    samples = [s for s in run.records.of(Sample) if s.id in trades and s.barrier in {"stop", "target"}]
+    assert all(trades[s.id].exit == s.barrier for s in samples)
+    assert [s.barrier_r for s in samples] == pytest.approx([trades[s.id].r_multiple for s in samples], abs=1e-5)
+    assert all(s.traded_r == trades[s.id].r_multiple for s in samples)
 
 
 def in_order(trades, end):
