@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import threading
+import weakref
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,13 +15,16 @@ import pytest
 from attrs import evolve
 
 from slt.config import read_config
-from slt.errors import StoppedError
+from slt.errors import StoppedError, StorageError
 from slt.events import Tick
 from slt.run import execution, supervision
 from slt.run.execution import Observer, execute
+from slt.storage.writer import Writer
 from slt.testing.notifiers import Answer, ChannelServer
 from slt.trading.engine import Engine
-from slt.types import Bars
+from slt.types import Bars, Run, Trade
+from slt_memory.storage import MemoryStorage
+from slt_replay.paper import PaperBroker
 from slt_synthetic.feed import SyntheticFeed
 
 if TYPE_CHECKING:
@@ -212,6 +217,61 @@ async def test_notices_over_stops_reach_the_channel_once_each(tmp_path, monkeypa
     assert sorted(body for _, _, body in delivered) == sorted(expected)
 
 
+async def test_order_is_sent_only_after_its_intent_is_on_the_disk(tmp_path, monkeypatch):
+    missing, sent = [], []
+    submit = PaperBroker.slt_submit_order
+
+    async def spy(self, order):
+        journals = (tmp_path / "runs" / "t-001" / "journal").glob("*.journal")
+        words = b"".join(path.read_bytes() for path in journals)
+        sent.append(order.client_id)
+        if f'["OrderIntent","{order.client_id}"'.encode() not in words:
+            missing.append(order.client_id)
+        return await submit(self, order)
+
+    async def no_acknowledgement(self, last):
+        """Keep every segment, so that the journal can be read back here."""
+
+    spy.slt_impl = submit.slt_impl
+    monkeypatch.setattr(PaperBroker, "slt_submit_order", spy)
+    monkeypatch.setattr(Writer, "_acknowledge", no_acknowledgement)
+    await play(write_config(tmp_path))
+    assert len(sent) > 20
+    assert missing == []
+
+
+async def test_records_of_a_life_without_database_reach_it_first_in_the_next(tmp_path, monkeypatch):
+    async def away(self, records):
+        raise StorageError("the database is away")
+
+    settings = write_config(tmp_path)
+    write = MemoryStorage.slt_write_records
+    away.slt_impl = write.slt_impl
+    monkeypatch.setattr(MemoryStorage, "slt_write_records", away)
+    with pytest.raises(StoppedError, match="is stopped and saved"):
+        await play(settings, stop_after=900)
+    order = []
+
+    async def spy(self, records):
+        order.extend(records)
+        await write(self, records)
+
+    spy.slt_impl = write.slt_impl
+    monkeypatch.setattr(MemoryStorage, "slt_write_records", spy)
+    summary, watcher = await play(settings)
+    runs = [number for number, record in enumerate(order) if isinstance(record, Run)]
+    assert [order[number].status for number in runs] == ["stopped", "running", "finished"]
+    start = watcher.assembly.market.start
+    assert all(_time_of(record) <= start + 900 * 60_000 for record in order[: runs[1]])
+    assert len({record.id for record in order if isinstance(record, Trade)}) == summary.trades
+    assert any(isinstance(record, Trade) for record in order[: runs[1]])
+
+
+def _time_of(record) -> int:
+    names = ("exit_time", "entry_time", "started", "time")
+    return next(getattr(record, name) for name in names if hasattr(record, name))
+
+
 async def test_health_file_tells_how_the_run_is_and_how_it_ended(tmp_path, monkeypatch):
     monkeypatch.setattr(supervision, "_HEALTH_SECONDS", 0.05)
     seen = []
@@ -260,8 +320,12 @@ async def test_run_leaves_no_task_thread_process_or_descriptor_behind(tmp_path, 
         settings = evolve(settings, run=evolve(settings.run, mode=mode))
         await play(settings)  # what is loaded once and stays
         before = await _held()
-        summary, _ = await play(settings)
+        summary, watcher = await play(settings)
         assert summary.models, "a child process has fitted"
+        engine = weakref.ref(watcher.assembly.engine)
+        del watcher
+        gc.collect()
+        assert engine() is None, "something keeps the finished run in memory"
         with pytest.raises(StoppedError):
             await play(settings, stop_after=1)
         after = await _held()
