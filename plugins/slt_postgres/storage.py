@@ -37,7 +37,8 @@ SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND 
 
 _NOWHERE = Address(target={}, place="", source="")
 
-_DRIVER_ERRORS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError)
+# The last one is what a connection says that the server cut while the driver had not yet noticed.
+_DRIVER_ERRORS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError, asyncpg.InternalClientError)
 
 
 @frozen(kw_only=True)
