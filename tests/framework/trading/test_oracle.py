@@ -293,7 +293,7 @@ GAPS = st.sampled_from([0.0, 0.01, 0.05])
 PATHS = st.sampled_from(["adverse", "ohlc"])
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(seed=SEEDS, rows=st.integers(2, 200), volatility=VOLATILITY, gaps=GAPS, path=PATHS)
 @example(seed=1, rows=400, volatility=0.001, gaps=0.01, path="adverse")
 @example(seed=2, rows=400, volatility=0.002, gaps=0.01, path="ohlc")
