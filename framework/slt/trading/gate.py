@@ -18,6 +18,7 @@ from slt.trading.scoring import (
     calibration_error,
     improvement_p_value,
     log_loss,
+    mean_interval,
     mean_lower_bound,
 )
 from slt.trading.walkforward import WalkForward, ask_model, checked_predictions, walk_forward
@@ -250,7 +251,10 @@ def _compare(
     config: GateConfig,
     seed: tuple[int, ...],
 ) -> dict[str, Any]:
-    """Scores of both on the same trades; `p_value` is the greater of the two tests', so it holds for both."""
+    """Scores of both on the same trades; `p_value` is the greater of the two tests', so it holds for both.
+
+    ``gain_interval`` is the 95 % interval of the mean gain in log-loss, in nats.
+    """
     block = block_length(later.time, later.resolved_time)
     result: dict[str, Any] = {"scored": len(later), "block_length": block}
     scores: dict[str, Callable[[NDArray[np.float64], NDArray[np.bool_]], NDArray[np.float64]]]
@@ -260,6 +264,10 @@ def _compare(
         result[name] = float(own.mean())
         result[f"baseline_{name}"] = float(other.mean())
         result[f"p_{name}"] = improvement_p_value(other - own, block, config.bootstrap_draws, seed)
+        if name == "log_loss":
+            result["gain_interval"] = list(
+                mean_interval(other - own, confidence=0.95, block=block, draws=config.bootstrap_draws, seed=seed)
+            )
     result["p_value"] = max(result["p_log_loss"], result["p_brier"])
     return result
 

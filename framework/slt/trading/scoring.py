@@ -17,6 +17,7 @@ __all__ = [
     "calibration_error",
     "improvement_p_value",
     "log_loss",
+    "mean_interval",
     "mean_lower_bound",
 ]
 
@@ -106,6 +107,23 @@ def improvement_p_value(gain: NDArray[np.float64], block: int, draws: int, seed:
     # Equal gains must give exactly p = 1 at a mean of 0, not a coin flip of rounding.
     reached = sums[0] / rows - mean >= mean - 1e-12
     return (1 + int(reached.sum())) / (draws + 1)
+
+
+def mean_interval(
+    value: NDArray[np.float64], *, confidence: float, block: int, draws: int, seed: int | tuple[int, ...]
+) -> tuple[float, float]:
+    """Two-sided interval of the mean, by the percentiles of a circular block bootstrap.
+
+    Args:
+        value: float64 ``[n]``, in time order.
+        confidence: Of the interval, e.g. 0.95.
+        block: Length of a block in rows.
+        draws: Number of resamples.
+        seed: Of the resampling.
+    """
+    sums, rows = _resampled_sums(value[None, :], block, draws, seed)
+    low, high = np.quantile(sums[0] / rows, ((1.0 - confidence) / 2.0, (1.0 + confidence) / 2.0))
+    return float(low), float(high)
 
 
 def mean_lower_bound(

@@ -12,7 +12,7 @@ from slt.trading.demotion import Outcome, judge_record, make_record, stability_i
 from slt.trading.learner import Learner
 from slt.types import MINUTE_MS, FitReport, ModelVersion, Sample, SampleSet
 
-CONFIG = LearningConfig()
+CONFIG = LearningConfig(demotion_window=100, demotion_min_decisions=50)
 NAMES = ("a", "b")
 STEP = 10 * MINUTE_MS
 
@@ -158,8 +158,8 @@ def test_stability_index_ignores_a_column_that_the_model_does_not_use():
 class Desk:
     """A learner with one strategy whose model says what the test wants."""
 
-    def __init__(self, **options):
-        self.learner = Learner(LearningConfig(**options), "r", ("s",), NAMES, "h", seed=1, is_locked=False)
+    def __init__(self):
+        self.learner = Learner(CONFIG, "r", ("s",), NAMES, "h", seed=1, is_locked=False)
         self.clock = 0
         self.count = 0
 
@@ -274,7 +274,7 @@ def test_due_demotions_locked_training_still_demotes():
 
 def promoted_desk(bench, look):
     """An engine whose model v1 has just come into force and is about to be wrong all the time."""
-    desk = bench(learning=LearningConfig(fit_every_trades=1, horizon_minutes=30), sizer=None)
+    desk = bench(learning=evolve(CONFIG, fit_every_trades=1, horizon_minutes=30), sizer=None)
     learner = desk.engine._core.learner
     request = learner._request("test", learner.states["test"], look.start)
     x = np.full((300, 1), 0.25, np.float32)
@@ -290,7 +290,7 @@ def test_engine_demotes_on_the_hour_with_command_record_and_alert(bench, look):
     desk = promoted_desk(bench, look)
     block = desk.block(57, start=look.start + look.minute, fresh=False)
     assert not [c for c in desk.close(block, row=56) if isinstance(c, UseModel)]
-    restored = bench(learning=LearningConfig(fit_every_trades=1, horizon_minutes=30))
+    restored = bench(learning=evolve(CONFIG, fit_every_trades=1, horizon_minutes=30))
     restored.engine.restore(pickle.loads(pickle.dumps(desk.engine.snapshot())))
     answers = []
     for each in (desk, restored):
