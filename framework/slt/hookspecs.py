@@ -577,8 +577,9 @@ class ExitSpecs(Protocol):
         **Args** `position`: read it, never change it. `point`: the price now. `outlook`: as of the last 5m close;
         None before the first.
 
-        **Returns** an `ExitOrder` to close (the first one wins), an `ExitMark` to have something remembered on the
-        position (the next exits are still asked), or None.
+        **Returns** an `ExitOrder` to close, an `ExitMark` to have something remembered on the position (the next exits
+        are still asked), or None. The first `ExitOrder` in config order wins; where several exits name a trigger price
+        on the way from the price before, the one that the price met first.
 
         **On error** entries stop, this exit is not asked again, the other exits and the resting stop stay in force,
         and the run ends with exit code 3 naming the plugin.

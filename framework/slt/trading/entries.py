@@ -173,7 +173,7 @@ class EntryDesk:
         numbers.update(equity=equity, margin_in_use=in_use, win_rate=win_rate, allowed_leverage=leverage)
         return Account(
             equity=equity,
-            available=max(0.0, equity - in_use),
+            available=max(0.0, min(equity, portfolio.wallet) - in_use),
             margin_in_use=in_use,
             leverage=leverage,
             cost_rate=numbers["cost_rate"],

@@ -157,7 +157,7 @@ class Account:
 
     Attributes:
         equity: Wallet balance plus unrealised PnL, quote currency.
-        available: Equity not bound as margin, quote currency, at least 0.
+        available: What may be bound as margin: wallet, or equity where that is less, minus margin in use; at least 0.
         margin_in_use: Initial margin of all positions and working entries, quote currency.
         leverage: Highest leverage the rules allow for this proposal.
         cost_rate: Expected round-trip cost as a fraction of the notional: fees and slippage of entry and exit.
