@@ -41,7 +41,8 @@ def run(config_path: Path, *, fresh: bool) -> None:
     _show(outcome)
     problems = [p for p in outcome.problems if p not in outcome.faults]
     if outcome.faults:
-        faults = [f"{fault}; entries were halted since, positions stayed managed" for fault in outcome.faults]
+        after = "; entries were halted since, positions stayed managed"
+        faults = [" ".join(fault.split()) + after for fault in outcome.faults]
         raise PluginError("\n".join([*faults, *problems]))
     if problems:
         raise SltError("\n".join(problems))
