@@ -13,7 +13,6 @@ from slt.audit.findings import BROKEN, FAILED, Finding
 from slt.audit.leaks import leaks
 from slt.audit.processes import OtherProcesses
 from slt.audit.subject import PluginFaultError
-from slt.errors import SltError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -104,5 +103,5 @@ def _ask(check: Check, lab: Lab) -> Finding:
         return check(lab)
     except PluginFaultError as fault:
         return Finding(FAILED, str(fault))
-    except SltError as error:
-        return Finding(FAILED, in_one_line(error))
+    except Exception as error:  # noqa: BLE001 # what a plugin gave may trip a law in any way; the others still run
+        return Finding(FAILED, f"what it gave could not be judged: {in_one_line(error)}")

@@ -8,6 +8,7 @@ import numpy as np
 from attrs import evolve
 
 from slt.audit.findings import Example, broken, difference, holds
+from slt.audit.laws import lost_mirror
 from slt.audit.subject import Market, PluginFaultError
 from slt.audit.walks import mirrored, scaled
 from slt.types import Bars, BarState, FeatureBlock, Parity, orient
@@ -89,6 +90,9 @@ def parity(lab: Lab) -> Finding:
     bars = lab.walk(6, lab.warmup + lab.extra_rows, tick=2.0**-10, holes=False).bars
     flipped = mirrored(bars)
     block, mirror = _whole_block(lab.subject, bars), _whole_block(lab.subject, flipped)
+    lost = lost_mirror(block.columns, block.context_names)
+    if lost:
+        return broken(lost)
     rows, columns = np.nonzero(block.ready & mirror.ready)
     if rows.size == 0:
         return broken("no row is ready, nothing could be compared")

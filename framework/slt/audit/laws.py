@@ -13,13 +13,14 @@ from slt.audit.findings import Example, broken, difference, holds, skipped
 from slt.audit.subject import Market, PluginFaultError
 from slt.audit.walks import Walk, make_walk
 from slt.testing.laws import cut_points, postpone
-from slt.types import Bars, BarState
+from slt.types import Bars, BarState, Parity
 
 if TYPE_CHECKING:
     from slt.audit.findings import Finding
     from slt.audit.subject import Subject, Table
+    from slt.types import Column
 
-__all__ = ["Lab", "chunks", "contract", "inputs", "late_bars", "prefix", "snapshots", "symbols"]
+__all__ = ["Lab", "chunks", "contract", "inputs", "late_bars", "lost_mirror", "prefix", "snapshots", "symbols"]
 
 _SINGLES = 40
 _LEAST_ROWS = 400
@@ -117,9 +118,20 @@ def contract(lab: Lab) -> Finding:
         if doubled:
             return broken(f"two columns have one name: {', '.join(doubled)}")
         given = (getattr(block, "columns", ()), getattr(block, "context_names", ()))
+        lost = lost_mirror(described.columns, described.context_names)
+        if lost:
+            return broken(lost)
         if given != (described.columns, described.context_names):
             return broken("the columns of the blocks are not those that were described")
     return _numbers(lab)
+
+
+def lost_mirror(columns: tuple[Column, ...], context_names: tuple[str, ...]) -> str:
+    """What is wrong with the first mirrored column that has no partner in the context; empty where none is."""
+    for column in columns:
+        if column.parity is Parity.MIRRORED and column.mirror not in context_names:
+            return f"column `{column.name}` mirrors into `{column.mirror}`, which is no context column"
+    return ""
 
 
 def _numbers(lab: Lab) -> Finding:
