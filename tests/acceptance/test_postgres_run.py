@@ -24,7 +24,6 @@ from slt_postgres.storage import PostgresStorage, PostgresStorageConfig
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="the embedded server and SIGKILL are POSIX")
 
 SLT = Path(sysconfig.get_path("scripts")) / "slt"
-KILLS = 6
 KINDS = (Trade, OpenPosition, OrderIntent, Decision, Sample, ModelVersion, EquityPoint)
 CONFIG = """
 [run]
@@ -135,13 +134,13 @@ async def site():
     shutil.rmtree(folder)
 
 
-@pytest.mark.parametrize(("mode", "days", "with_model"), [("backtest", 4, True), ("paper", 2, False)])
-async def test_run_killed_again_and_again_leaves_what_an_untouched_run_leaves(site, mode, days, with_model):
+@pytest.mark.parametrize(("mode", "days", "with_model", "kills"), [("backtest", 3, True, 4), ("paper", 2, False, 5)])
+async def test_run_killed_again_and_again_leaves_what_an_untouched_run_leaves(site, mode, days, with_model, kills):
     whole = await site.finish(site.configure("whole", mode, days=days, with_model=with_model))
     config, rng = site.configure("killed", mode, days=days, with_model=with_model), random.Random(20240101)
     words = [await site.kill_at_random(config, rng)]
     await site.write_from_another_future("whole-001", "killed-001")
-    while len(words) < KILLS and "finished" not in words:
+    while len(words) < kills and "finished" not in words:
         words.append(await site.kill_at_random(config, rng))
     assert words[0] == "started"
     assert words[1:].count("resumed") >= 2, f"the run is too short to be killed and resumed: {words}"

@@ -17,7 +17,7 @@ from attrs import evolve
 from slt.config import read_config
 from slt.errors import StoppedError, StorageError
 from slt.events import Tick
-from slt.run import execution, supervision
+from slt.run import execution, player, supervision
 from slt.run.execution import Observer, execute
 from slt.storage.writer import Writer
 from slt.testing.notifiers import Answer, ChannelServer
@@ -50,7 +50,7 @@ days = 1
 """
 NOTIFIER = """
 [notices]
-rate_limit_seconds = 0.0
+rate_limit_seconds = 0.02
 retry_seconds = 0.01
 in_backtest = ["open", "close", "daily", "alert"]
 [notifiers.discord]
@@ -237,6 +237,31 @@ async def test_order_is_sent_only_after_its_intent_is_on_the_disk(tmp_path, monk
     monkeypatch.setattr(Writer, "_acknowledge", no_acknowledgement)
     await play(write_config(tmp_path))
     assert len(sent) > 20
+    assert missing == []
+
+
+async def test_snapshot_is_taken_only_when_the_storage_has_what_it_holds(tmp_path, monkeypatch):
+    stored, missing, counts = set(), [], []
+    write, save = MemoryStorage.slt_write_records, player.save_snapshot
+
+    async def slow(self, records):
+        await asyncio.sleep(0.05)
+        await write(self, records)
+        stored.update(record.id for record in records)
+
+    def spy(path, state):
+        found = [record.id for record in (*state["results"].trades, *state["results"].equity)]
+        missing.extend(set(found) - stored)
+        counts.append(len(found))
+        save(path, state)
+
+    slow.slt_impl = write.slt_impl
+    monkeypatch.setattr(MemoryStorage, "slt_write_records", slow)
+    monkeypatch.setattr(player, "save_snapshot", spy)
+    settings = write_config(tmp_path, run="block_bars = 60\nsnapshot_seconds = 0.0")
+    await play(evolve(settings, run=evolve(settings.run, mode="backtest")))
+    assert counts[0] == 0
+    assert counts[-1] > 20
     assert missing == []
 
 
