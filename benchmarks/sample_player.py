@@ -41,6 +41,7 @@ class Play:
         closed: Trades closed before each proposal.
         fits: One dict a gate decision.
         changes: One dict a change of the model in force.
+        p_before: What the model in force before the flipped batch says of each proposal; NaN while UNTRAINED.
     """
 
     p: np.ndarray
@@ -51,6 +52,7 @@ class Play:
     closed: np.ndarray
     fits: list = field(factory=list)
     changes: list = field(factory=list)
+    p_before: np.ndarray | None = None
 
 
 def play(market, *, seed, learns=True, flip_batch=None, until_trades=None):
@@ -121,6 +123,8 @@ class _Player:
         is_trade = sample.source == "trade"
         if is_trade:
             flipped = self.flip_batch is not None and self.flip_batch[0] <= self.closed < self.flip_batch[1]
+            if flipped and self.play.p_before is None:
+                self.play.p_before = self.said
             label = -label if flipped else label
             self.closed += 1
             self.results = [*self.results[-99:], market.outcome_r[i] > 0]
