@@ -142,8 +142,8 @@ def test_run_started_twice_at_once_is_refused_and_the_first_goes_on(folder, unto
         assert (code, out) == (2, "")
         (line,) = said(err)
         assert line == (
-            "slt: run `t-001` of this configuration is under way in another process; wait for its end, or begin another "
-            "with --fresh"
+            "slt: run `t-001` of this configuration is under way in another process; wait for its end, or begin "
+            "another with --fresh"
         )
         code, out, _ = slt("run", "--fresh", folder=folder)
         assert code == 0
