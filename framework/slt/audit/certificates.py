@@ -15,7 +15,7 @@ import attrs
 import numpy as np
 from attrs import frozen
 
-from slt.audit.conduct import Judged, passed
+from slt.audit.conduct import Judged, laws_of, passed
 from slt.audit.findings import Example, Finding
 from slt.config.rendering import render_value
 
@@ -80,8 +80,8 @@ class Certificate:
 
     @property
     def passed(self) -> bool:
-        """Whether no law broke and none failed."""
-        return passed(self.judged)
+        """Whether every law of its kind was asked, none broke and none failed."""
+        return passed(self.judged) and {j.law for j in self.judged} == set(laws_of(self.kind))
 
     @property
     def file_name(self) -> str:
@@ -144,6 +144,9 @@ class Certificate:
             yield f"{judged.finding.verdict:<8}{judged.title}: {judged.finding.text}"
         yield ""
         count = sum(j.finding.verdict in {"broken", "failed"} for j in self.judged)
+        left = [key for key in laws_of(self.kind) if key not in {j.law for j in self.judged}]
+        if left:
+            yield f"not asked: {', '.join(left)}"
         yield "every law holds" if self.passed else f"{count} of {len(self.judged)} laws are broken: no certificate"
 
     def write(self, folder: Path) -> Path:

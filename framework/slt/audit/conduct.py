@@ -15,13 +15,13 @@ from slt.audit.processes import OtherProcesses
 from slt.audit.subject import PluginFaultError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     from slt.audit.laws import Lab
 
     Check = Callable[[Lab], Finding]
 
-__all__ = ["FEATURE_LAWS", "LAWS", "Judged", "conduct", "passed"]
+__all__ = ["FEATURE_LAWS", "LAWS", "Judged", "conduct", "laws_of", "passed"]
 
 LAWS: dict[str, str] = {
     "contract": "shapes, dtypes and names are the contract's",
@@ -60,13 +60,18 @@ class Judged:
         return LAWS[self.law]
 
 
+def laws_of(kind: str) -> list[str]:
+    """Keys of the laws that are asked of a kind, in their order."""
+    return [key for key in LAWS if kind == "features" or key not in FEATURE_LAWS]
+
+
 def passed(judged: Iterable[Judged]) -> bool:
     """Whether no law broke and none failed."""
     return all(j.finding.verdict not in {BROKEN, FAILED} for j in judged)
 
 
 def conduct(
-    lab: Lab, *, only: Iterable[str] | None = None, tell: Callable[[int, int, str], None] | None = None
+    lab: Lab, *, only: Collection[str] | None = None, tell: Callable[[int, int, str], None] | None = None
 ) -> list[Judged]:
     """Ask every law that applies to the plugin's kind.
 
@@ -87,8 +92,7 @@ def conduct(
         "coupling": coupling,
         **{key: getattr(feature_laws, key) for key in FEATURE_LAWS if key != "coupling"},
     }
-    wanted = [key for key in LAWS if only is None or key in set(only)]
-    asked = [key for key in wanted if lab.subject.kind == "features" or key not in FEATURE_LAWS]
+    asked = [key for key in laws_of(lab.subject.kind) if only is None or key in only]
     judged = []
     for number, key in enumerate(asked):
         if tell is not None:

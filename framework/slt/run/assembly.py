@@ -97,11 +97,13 @@ def _is_open(options: Any, given: Mapping[str, Any]) -> bool:
 
 
 def _identity(settings: Settings, plugins: Plugins) -> str:
-    """What of a configuration decides the results: all but pace, locks, log and notices.
+    """What of a configuration decides the results: all but pace, certificates, locks, log and notices.
 
     So an unfinished run can go on with a lock on or with another log, and its champion goes on predicting.
     """
-    run = attrs.evolve(settings.run, speed=0.0, snapshot_seconds=0.0)
+    run = attrs.evolve(
+        settings.run, speed=0.0, snapshot_seconds=0.0, certificates="certificates", allow_uncertified=False
+    )
     quiet = attrs.evolve(
         settings,
         run=run,

@@ -107,10 +107,10 @@ class DayVwap(BarFeatures):
 
 
 class Rsi15m(BarFeatures):
-    """RSI of closed 15m candles, built inside and only used once they are closed."""
+    """RSI of 7 closed 15m candles, built inside and only used once they are closed."""
 
     columns = (Column("rsi_15m"),)
-    warm = 4_500
+    warm = 2_100
 
     def step(self, m, time, o, h, low, c, v, taker):
         candle = (time - 1) // 900_000
@@ -132,7 +132,7 @@ class Rsi15m(BarFeatures):
         move = c - m.get("close", c)
         m["close"] = c
         for name, size in (("up", max(move, 0.0)), ("down", max(-move, 0.0))):
-            m[name] = m.get(name, 0.0) * 13 / 14 + size / 14
+            m[name] = m.get(name, 0.0) * 6 / 7 + size / 7
         total = m["up"] + m["down"]
         m["rsi"] = (m["up"] - m["down"]) / total if total > 0 else NAN
 
@@ -155,7 +155,7 @@ class LogVolume(BarFeatures):
     """Log volume against its own recent mean and deviation."""
 
     columns = (Column("volume_z", EVEN),)
-    warm = 1_500
+    warm = 1_000
 
     def step(self, m, time, o, h, low, c, v, taker):
         if v <= 0:

@@ -24,14 +24,14 @@ QUICK = {"extra_rows": 600, "leak_rows": 2_000, "starts": 30, "trials": 1}
 DATE = "2026-01-02T03:04:05+00:00"
 
 
-def certificate_of(cls, laws=("contract", "chunks", "prefix")):
+def certificate_of(cls, laws=None):
     kind = "strategies" if hasattr(cls, "slt_propose_trades") else "features"
     lab = Lab(Subject(kind=kind, name="mine", cls=cls, config=cls.config_class()), **QUICK)
     return certify(lab, conduct(lab, only=laws), date=DATE, data=("a.parquet",))
 
 
 GOOD = certificate_of(honest_plugins.BarBreakout)
-BAD = certificate_of(leaking_plugins.NextBarShift)
+BAD = certificate_of(leaking_plugins.NextBarShift, ("contract", "chunks", "prefix"))
 
 
 def test_certificate_holds_what_was_audited_and_how():
@@ -58,6 +58,7 @@ def test_certificate_json_comes_back_the_same(certificate, tmp_path):
 def test_certificate_lines_name_each_law_and_the_end():
     lines = list(BAD.lines())
     assert lines[0] == "features:mine, from unknown unknown (leaking_plugins:NextBarShift)"
+    assert lines[-2].startswith("not asked: snapshots, restart, ")
     assert lines[-1] == "2 of 3 laws are broken: no certificate"
     assert sum(line.startswith("broken") for line in lines) == 2
     assert list(GOOD.lines())[-1] == "every law holds"
@@ -75,6 +76,13 @@ def test_read_certificates_passes_over_what_cannot_be_read(tmp_path):
     (tmp_path / "strategies-mine-000000000000.json").write_text("{")
     assert list(read_certificates(tmp_path, "strategies", "mine")) == [GOOD]
     assert list(read_certificates(tmp_path / "none", "strategies", "mine")) == []
+
+
+def test_find_certificate_of_an_audit_that_left_laws_out_does_not_count(tmp_path):
+    part = evolve(GOOD, judged=GOOD.judged[:-1])
+    assert not part.passed
+    part.write(tmp_path)
+    assert find_certificate([tmp_path], "strategies", "mine", GOOD.hash) is None
 
 
 def test_find_certificate_wants_the_hash_and_every_law(tmp_path):
