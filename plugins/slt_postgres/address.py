@@ -118,7 +118,8 @@ def _explanation(error: Exception, address: Address) -> str:
     if isinstance(error, ConnectionError) and "SSL" in str(error):
         return f"{where} offers no TLS, which a public host must; write ?sslmode=disable only if you trust the network"
     if isinstance(error, asyncpg.PostgresError):
-        return f"{where} says: {error.args[0] if error.args else type(error).__name__} ({error.sqlstate})"
+        words = error.args[0] if error.args else type(error).__name__
+        return f"{where} says: {words} ({getattr(error, 'sqlstate', 'no code')})"
     if isinstance(error, OSError):
         # asyncio joins the failures of a name's several addresses into one error without a number.
         reason = error.strerror or ("the connection was refused" if "Connect call" in str(error) else "no connection")

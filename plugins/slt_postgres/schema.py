@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from importlib.resources import files
-from typing import TYPE_CHECKING
+from typing import Any
 
 from attrs import frozen
 
 from slt.errors import StorageError
-
-if TYPE_CHECKING:
-    import asyncpg
 
 __all__ = ["Migration", "known_migrations", "migrate"]
 
@@ -51,7 +48,7 @@ def known_migrations() -> tuple[Migration, ...]:
     return tuple(sorted(found, key=lambda migration: migration.version))
 
 
-async def migrate(connection: asyncpg.Connection, migrations: tuple[Migration, ...]) -> list[Migration]:
+async def migrate(connection: Any, migrations: tuple[Migration, ...]) -> list[Migration]:
     """Apply what is missing, all of it or nothing, while no other process does.
 
     Args:
@@ -67,7 +64,7 @@ async def migrate(connection: asyncpg.Connection, migrations: tuple[Migration, .
     async with connection.transaction():
         await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
         await connection.execute(_BOOKKEEPING)
-        current: int = await connection.fetchval("SELECT coalesce(max(version), 0) FROM schema_migrations")
+        current = int(await connection.fetchval("SELECT coalesce(max(version), 0) FROM schema_migrations") or 0)
         newest = migrations[-1].version
         if current > newest:
             raise StorageError(

@@ -75,8 +75,9 @@ def _plain_container(value: object) -> object:
         return [_to_plain(item) for item in value]
     if isinstance(value, (set, frozenset)):
         return [_to_plain(item) for item in sorted(value, key=str)]
-    if hasattr(value, "tolist"):  # numpy
-        return _to_plain(value.tolist())
+    to_list = getattr(value, "tolist", None)  # numpy
+    if to_list is not None:
+        return _to_plain(to_list())
     return encode_text(str(value))
 
 

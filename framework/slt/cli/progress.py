@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 from slt.log import get_logger
 
 if TYPE_CHECKING:
-    from types import TracebackType
     from typing import TextIO
 
     from rich.console import Console
@@ -40,9 +39,7 @@ class ProgressView(Protocol):
         """Begin to show."""
         ...
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """End."""
 
 

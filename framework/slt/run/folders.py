@@ -41,7 +41,7 @@ class RunFolder:
     run_id: str
     path: Path
     is_resumed: bool
-    _lock: IO[str] = field(repr=False, eq=False)
+    _lock: IO[str] = field(repr=False, eq=False, alias="lock")
 
     @property
     def snapshot(self) -> Path:

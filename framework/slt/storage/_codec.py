@@ -106,8 +106,9 @@ def _pairs(values: list[list[Any]]) -> tuple[tuple[Any, ...], ...]:
 
 
 def _foreign(value: object) -> object:
-    if hasattr(value, "tolist"):
-        plain: object = value.tolist()
+    to_list = getattr(value, "tolist", None)  # numpy
+    if to_list is not None:
+        plain: object = to_list()
         return plain
     if isinstance(value, (set, frozenset)):
         return sorted(value, key=str)

@@ -22,6 +22,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from slt.testing.broker import BrokerConformance
     from slt.testing.exits import ExitConformance
     from slt.testing.features import FeatureConformance
     from slt.testing.feed import FeedConformance
