@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from attrs import frozen
 
-from slt.errors import PluginError, StorageError
+from slt._binding import in_one_line
+from slt.errors import PluginError, SltError, StorageError
 from slt.events import Tick
 from slt.log import get_logger
+from slt.run.adoption import adopt_models
 from slt.run.snapshots import load_snapshot, save_snapshot
 from slt.types import MINUTE_MS, BarState
 
@@ -104,13 +106,30 @@ class Player:
 
         Returns:
             The time that bars are to be read from, ms UTC.
+
+        Raises:
+            SltError: The snapshot is damaged, or does not fit this version.
         """
         if self._assembly.folder.is_resumed:
-            self.resume()
+            self._resume_or_explain()
             await self._forget_the_rest()
             return self.time
+        if self._assembly.settings.learning.start_model == "latest":
+            await adopt_models(self._assembly, self._session)
         await self.save()
         return self._assembly.market.start
+
+    def _resume_or_explain(self) -> None:
+        try:
+            self.resume()
+        except SltError:
+            raise
+        except Exception as error:
+            run_id = self._assembly.folder.run_id
+            raise SltError(
+                f"the snapshot of run {run_id} does not fit this version of slt or of a plugin ({in_one_line(error)}); "
+                "begin a new run with --fresh, or resume it with the version that made it"
+            ) from error
 
     def missing_times(self, until: int) -> range:
         """Close times of the bars that the recording does not have between the last one and the one of `until`."""

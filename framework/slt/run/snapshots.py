@@ -7,6 +7,7 @@ import os
 import pickle
 from typing import TYPE_CHECKING, Any
 
+from slt._binding import in_one_line
 from slt.errors import SltError
 
 if TYPE_CHECKING:
@@ -43,13 +44,19 @@ def load_snapshot(path: Path) -> dict[str, Any] | None:
     Snapshots are written by slt itself into the run's folder; do not load one from a stranger, as they are pickles.
 
     Raises:
-        SltError: The file is not a whole snapshot.
+        SltError: The file is not a whole snapshot, or one of a version whose classes this one does not have.
     """
     if not path.exists():
         return None
     content = path.read_bytes()
     head, body = len(_MAGIC), content[len(_MAGIC) + 32 :]
     if content[:head] != _MAGIC or content[head : head + 32] != hashlib.sha256(body).digest():
-        raise SltError(f"snapshot `{path}` is damaged; remove the run's folder to start anew")
-    state: dict[str, Any] = pickle.loads(body)  # noqa: S301 # our own file, checked by its hash
+        raise SltError(f"snapshot `{path}` is damaged; begin a new run with --fresh")
+    try:
+        state: dict[str, Any] = pickle.loads(body)  # noqa: S301 # our own file, checked by its hash
+    except Exception as error:
+        raise SltError(
+            f"snapshot `{path}` was made by another version of slt or of a plugin ({in_one_line(error)}); begin a new "
+            "run with --fresh, or resume it with that version"
+        ) from error
     return state
