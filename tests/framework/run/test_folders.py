@@ -203,7 +203,7 @@ def test_run_with_the_snapshot_of_another_version_is_refused_with_what_to_do(run
     with pytest.raises(SltError) as caught:
         runner.run(settings)
     assert str(caught.value) == (
-        "the snapshot of run t-001 does not fit this version of slt or of a plugin (KeyError: 'engine'); begin a new run "
-        "with --fresh, or resume it with the version that made it"
+        "the snapshot of run t-001 does not fit this version of slt or of a plugin (KeyError: 'engine'); begin a new "
+        "run with --fresh, or resume it with the version that made it"
     )
     assert runner.run(settings, is_fresh=True).summary.run_id == "t-002"
