@@ -111,6 +111,7 @@ class LearningConfig:
         shadow_fit_after_days: Days without a closed trade after which resolved shadows trigger a fit; 0 = never.
         shadow_fit_count: Newly resolved shadows that such a fit needs.
         max_samples: Most recent samples kept for fitting.
+        start_model: What a new run begins with: none (UNTRAINED) or latest (what earlier runs of this name left).
         demotion_window: Last decisions of a model, trades and shadows, that it is judged by in use; 0 = never demoted.
         demotion_min_decisions: Decisions with a known outcome before a model is judged in use.
         demotion_level: Greatest p-value of the one-sided test that its log-loss is worse than the base rate's.
@@ -126,6 +127,7 @@ class LearningConfig:
     shadow_fit_after_days: int = field(default=3, validator=ge(0))
     shadow_fit_count: int = field(default=50, validator=ge(1))
     max_samples: int = field(default=10_000, validator=ge(100))
+    start_model: str = field(default="none", validator=in_(("none", "latest")))
     demotion_window: int = field(default=200, validator=ge(0))
     demotion_min_decisions: int = field(default=100, validator=ge(20))
     demotion_level: float = field(default=0.01, validator=and_(gt(0.0), lt(1.0)))

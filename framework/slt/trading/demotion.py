@@ -12,7 +12,7 @@ The base rate of the fit is the rival because it is what could have been said wi
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from attrs import define, field, frozen
@@ -97,6 +97,26 @@ class Record:
         self.unjudged += 1
         while len(self.recent) > window:
             self.earlier -= float(_excess([self.recent.pop(0)], self.base_rate)[0])
+
+    def to_json(self) -> dict[str, Any]:
+        """What `from_json` needs to begin a new record of the same model, as JSON types."""
+        reference = self.reference
+        return {
+            "base_rate": self.base_rate,
+            "edges": [column.tolist() for column in reference.edges],
+            "shares": [column.tolist() for column in reference.shares],
+            "weights": reference.weights.tolist(),
+        }
+
+    @classmethod
+    def from_json(cls, version: int, data: Mapping[str, Any]) -> Record:
+        """An empty record from what `to_json` gave."""
+        reference = DriftReference(
+            edges=tuple(np.asarray(column, np.float32) for column in data["edges"]),
+            shares=tuple(np.asarray(column, np.float64) for column in data["shares"]),
+            weights=np.asarray(data["weights"], np.float64),
+        )
+        return cls(version, float(data["base_rate"]), reference)
 
     def clear(self) -> None:
         """Begin anew, for a model that returns after it had been replaced."""

@@ -47,6 +47,7 @@ from slt.types import (
 
 if TYPE_CHECKING:
     from slt.trading.portfolio import Holding, PendingEntry, Portfolio
+    from slt.types import ModelVersion
 
 __all__ = ["Engine"]
 
@@ -104,6 +105,10 @@ class Engine:
         """Version and artefact of the model in force; version 0 = UNTRAINED."""
         champion = self._core.learner.champion(strategy)
         return champion.version, champion.artefact
+
+    def adopt(self, version: ModelVersion) -> None:
+        """Begin with a model of an earlier run, before the first event; `version` is its row in this run."""
+        self._core.learner.adopt(version)
 
     def pending_fits(self) -> list[StartFit]:
         """Fits asked for whose result has not taken effect; a driver carries them out again after a resume."""

@@ -193,10 +193,18 @@ class Learner:
         )
         if promoted:
             record = make_record(request.version, request.samples, report.metrics.get("importance", {}))
+            stored = evolve(stored, metrics={**stored.metrics, "in_use": record.to_json()})
             if state.champion.version:
                 state.former = [*state.former, state.champion][-_MOST_FORMER:]
             state.champion = Champion(request.version, report.artefact, record, stored)
         return stored
+
+    def adopt(self, version: ModelVersion) -> None:
+        """Begin with a model of an earlier run; the fits of this run go on counting from its version."""
+        state, use = self.states[version.strategy], version.metrics.get("in_use")
+        record = None if use is None else Record.from_json(version.version, use)
+        state.champion = Champion(version.version, version.artefact, record, version)
+        state.fits = version.version
 
     def due_demotions(self, time: int) -> list[Demotion]:
         """The models that have decayed in use, each already out of its place; to be asked once an hour of event time.
