@@ -14,7 +14,6 @@ from slt.errors import PluginError, SltError, StorageError
 from slt.events import Tick
 from slt.log import get_logger
 from slt.run.adoption import adopt_models
-from slt.run.adoption import adopt_models
 from slt.run.snapshots import load_snapshot, save_snapshot
 from slt.types import MINUTE_MS, BarState
 
@@ -115,8 +114,6 @@ class Player:
             self._resume_or_explain()
             await self._forget_the_rest()
             return self.time
-        if self._assembly.settings.learning.start_model == "latest":
-            await adopt_models(self._assembly, self._session)
         if self._assembly.settings.learning.start_model == "latest":
             await adopt_models(self._assembly, self._session)
         await self.save()
