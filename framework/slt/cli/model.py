@@ -13,7 +13,7 @@ from attrs import frozen
 from slt.cli.config import config_option
 from slt.cli.groups import Group
 from slt.cli.stored import Stored, with_storage
-from slt.cli.tables import print_table
+from slt.cli.tables import print_entries
 from slt.errors import SltError
 from slt.loader import build_plugins, read_whole_config
 from slt.storage.contract import Query
@@ -47,10 +47,18 @@ def list_models(run_id: str | None, config_path: Path) -> None:
         click.echo(f"run {shelf.run.id}: nothing has been fitted; rules decide (UNTRAINED)")
         return
     rows: list[list[object]] = [
-        [m.strategy, m.version, _time(m.fitted_time), m.samples, _state(m), m.verdict] for m in shelf.models
+        [
+            m.strategy,
+            f"v{m.version}",
+            f"fitted {_time(m.fitted_time)}",
+            f"{m.samples} samples",
+            _state(m),
+            m.verdict,
+        ]
+        for m in shelf.models
     ]
     heads = ["strategy", "version", "fitted (UTC)", "samples", "gate", "verdict"]
-    print_table(heads, rows, title=f"models of run {shelf.run.id}")
+    print_entries(heads, rows, title=f"models of run {shelf.run.id}, oldest first")
 
 
 @model.command("show")

@@ -10,7 +10,10 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["print_table"]
+__all__ = ["print_entries", "print_table"]
+
+_SHORT_CELL = 28
+"""Columns with nothing longer are never broken into lines."""
 
 
 def print_table(heads: Sequence[str], rows: Sequence[Sequence[object]], *, title: str = "") -> None:
@@ -25,13 +28,38 @@ def print_table(heads: Sequence[str], rows: Sequence[Sequence[object]], *, title
         for line in (heads, *rows):
             click.echo("\t".join(str(cell) for cell in line))
         return
-    from rich.console import Console  # noqa: PLC0415 # rich is imported only when something is drawn
+    from rich.box import SIMPLE_HEAD  # noqa: PLC0415 # rich is imported only when something is drawn
+    from rich.console import Console  # noqa: PLC0415 # as above
     from rich.table import Table  # noqa: PLC0415 # as above
     from rich.text import Text  # noqa: PLC0415 # as above
 
-    table = Table(title=title or None, title_justify="left", header_style="bold")
-    for head in heads:
-        table.add_column(head, overflow="fold")
+    table = Table(title=title or None, title_justify="left", header_style="cyan", box=SIMPLE_HEAD, pad_edge=False)
+    for index, head in enumerate(heads):
+        longest = max(len(str(row[index])) for row in [heads, *rows])
+        table.add_column(head, overflow="fold", no_wrap=longest <= _SHORT_CELL)
     for row in rows:
         table.add_row(*(Text(str(cell)) for cell in row))
     Console().print(table)
+
+
+def print_entries(heads: Sequence[str], rows: Sequence[Sequence[object]], *, title: str = "") -> None:
+    """Print rows too long for a table: on a terminal the last cell of each stands below the others, indented.
+
+    Args:
+        heads: Column names, for the tab-separated form.
+        rows: Cells, printed with `str`.
+        title: A line above, on a terminal only.
+    """
+    if not sys.stdout.isatty():
+        print_table(heads, rows)
+        return
+    from rich.console import Console  # noqa: PLC0415 # rich is imported only when something is drawn
+    from rich.padding import Padding  # noqa: PLC0415 # as above
+    from rich.text import Text  # noqa: PLC0415 # as above
+
+    console = Console()
+    if title:
+        console.print(Text(f"{title}\n", style="italic"))
+    for first, *middle, last in rows:
+        console.print(Text.assemble((str(first), "cyan"), *(f"  {cell}" for cell in middle)))
+        console.print(Padding(Text(str(last), style="dim"), (0, 0, 0, 4)))

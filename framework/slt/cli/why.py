@@ -9,7 +9,7 @@ import click
 
 from slt.cli.config import config_option
 from slt.cli.stored import Stored, with_storage
-from slt.cli.tables import print_table
+from slt.cli.tables import print_entries
 from slt.types import Decision
 
 if TYPE_CHECKING:
@@ -41,17 +41,16 @@ def why(symbol: str, moment: str | None, run_id: str | None, limit: int, config_
         [
             datetime.fromtimestamp(d.time / 1000, UTC).strftime("%Y-%m-%d %H:%M"),
             "long" if d.side > 0 else "short",
+            f"{d.outcome}: {d.detail}" if d.detail else d.outcome,
             f"{d.strategy}: {d.reason}",
-            f"{d.confidence:.2f}",
-            "UNTRAINED" if d.p_win is None else f"{d.p_win:.2f} (v{d.model_version})",
-            d.outcome,
-            d.detail,
-            " ".join(f"{name}={value:.6g}" for name, value in d.numbers.items()),
+            f"confidence {d.confidence:.2f}",
+            "UNTRAINED" if d.p_win is None else f"p_win {d.p_win:.2f} (v{d.model_version})",
+            "  ".join(f"{name}={value:.6g}" for name, value in d.numbers.items()),
         ]
         for d in decisions
     ]
-    heads = ["time (UTC)", "side", "proposal", "confidence", "p_win", "gate", "why", "numbers"]
-    print_table(heads, rows, title=f"{symbol.upper()} in run {found_run}, newest first")
+    heads = ["time (UTC)", "side", "gate", "proposal", "confidence", "p_win", "numbers"]
+    print_entries(heads, rows, title=f"{symbol.upper()} in run {found_run}, newest first")
 
 
 def parse_moment(text: str) -> int:
