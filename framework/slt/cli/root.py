@@ -31,6 +31,7 @@ _INTERRUPTED = 130
         "data": ("slt.cli.data:data", "Import, list and check candle files."),
         "report": ("slt.cli.report:report", "Write the HTML report of a stored run."),
         "why": ("slt.cli.why:why", "Tell which gate let a symbol's proposals through or refused them."),
+        "train": ("slt.cli.train:train", "Fit models on a recorded history, as a run over it would have."),
         "model": ("slt.cli.model:model", "List fitted models; show, promote, roll back or export one."),
     },
     context_settings={"help_option_names": ["-h", "--help"]},

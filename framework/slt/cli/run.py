@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from slt.run.execution import Outcome
     from slt.run.player import Progress
 
-__all__ = ["run"]
+__all__ = ["carry_out", "run", "show_outcome"]
 
 
 @click.command()
@@ -37,7 +37,16 @@ def run(config_path: Path, *, fresh: bool) -> None:
     stops at once, and the run resumes from its last snapshot; a third kills.
     """
     settings = read_whole_config(config_path)
-    outcome = _run(settings, fresh=fresh)
+    show_outcome(carry_out(settings, fresh=fresh))
+
+
+def show_outcome(outcome: Outcome) -> None:
+    """Print the summary.
+
+    Raises:
+        PluginError: A plugin broke in the run.
+        SltError: Something else is to be told, the books that do not agree, say.
+    """
     _show(outcome)
     problems = [p for p in outcome.problems if p not in outcome.faults]
     if outcome.faults:
@@ -48,7 +57,8 @@ def run(config_path: Path, *, fresh: bool) -> None:
         raise SltError("\n".join(problems))
 
 
-def _run(settings: Settings, *, fresh: bool) -> Outcome:
+def carry_out(settings: Settings, *, fresh: bool) -> Outcome:
+    """Run a configuration to its end, with progress and log on the terminal; raises what `execute` raises."""
     from slt.cli.progress import make_progress_view  # noqa: PLC0415 # rich and the engine, only for this command
     from slt.log import configure_logging  # noqa: PLC0415 # as above
     from slt.run.assembly import secret_names  # noqa: PLC0415 # as above

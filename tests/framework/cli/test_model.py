@@ -142,7 +142,7 @@ def shelf(monkeypatch, tmp_path):
 def test_model_list_tells_what_became_of_each(shelf):
     shelf.put(version(1), version(2, promoted=False), demoted(3, 1), roll_back(version(4)))
     lines = [line.split("\t") for line in shelf.call("list").splitlines()]
-    assert [(line[1], line[4]) for line in lines[1:]] == [
+    assert [(line[1].removeprefix("v"), line[4]) for line in lines[1:]] == [
         ("1", "promoted"),
         ("2", "refused"),
         ("3", "demoted"),
