@@ -39,4 +39,5 @@ def train(config_path: Path, *, fresh: bool) -> None:
         raise ConfigError(*problems)
     run = evolve(settings.run, mode="backtest", speed=0.0)
     plugins = evolve(settings.plugins, notifiers=())
-    show_outcome(carry_out(evolve(settings, run=run, plugins=plugins), fresh=fresh))
+    options = {place: table for place, table in settings.options.items() if place[0] != "notifiers"}
+    show_outcome(carry_out(evolve(settings, run=run, plugins=plugins, options=options), fresh=fresh))
