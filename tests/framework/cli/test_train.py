@@ -20,9 +20,9 @@ strategies = ["ema_cross"]
 sizer = "fixed_risk"
 notifiers = ["console"]
 [feeds.synthetic]
-days = 2
+days = 3
 [learning]
-fit_every_trades = 15
+fit_every_trades = 5
 [notifiers.console]
 """
 
