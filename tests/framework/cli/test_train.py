@@ -21,6 +21,8 @@ sizer = "fixed_risk"
 notifiers = ["console"]
 [feeds.synthetic]
 days = 3
+[features.ict]
+warmup_candles = 300
 [learning]
 fit_every_trades = 5
 [notifiers.console]
