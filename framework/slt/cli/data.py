@@ -72,4 +72,4 @@ def check_data(sources: tuple[str, ...]) -> None:
     if problems:
         raise DataError(*problems)
     bars = sum(f.rows for f in files)
-    click.echo(f"{len(files)} files, {bars} bars: fine")
+    click.echo(f"{len(files)} file{'s' if len(files) > 1 else ''}, {bars} bars: fine")
