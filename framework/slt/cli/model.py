@@ -47,18 +47,11 @@ def list_models(run_id: str | None, config_path: Path) -> None:
         click.echo(f"run {shelf.run.id}: nothing has been fitted; rules decide (UNTRAINED)")
         return
     rows: list[list[object]] = [
-        [
-            m.strategy,
-            f"v{m.version}",
-            f"fitted {_time(m.fitted_time)}",
-            f"{m.samples} samples",
-            _state(m),
-            m.verdict,
-        ]
-        for m in shelf.models
+        [m.strategy, m.version, _time(m.fitted_time), m.samples, _state(m), m.verdict] for m in shelf.models
     ]
     heads = ["strategy", "version", "fitted (UTC)", "samples", "gate", "verdict"]
-    print_entries(heads, rows, title=f"models of run {shelf.run.id}, oldest first")
+    words = ["{}", "v{}", "fitted {}", "{} samples", "{}", "{}"]
+    print_entries(heads, rows, words=words, title=f"models of run {shelf.run.id}, oldest first")
 
 
 @model.command("show")

@@ -42,12 +42,15 @@ def print_table(heads: Sequence[str], rows: Sequence[Sequence[object]], *, title
     Console().print(table)
 
 
-def print_entries(heads: Sequence[str], rows: Sequence[Sequence[object]], *, title: str = "") -> None:
+def print_entries(
+    heads: Sequence[str], rows: Sequence[Sequence[object]], *, words: Sequence[str], title: str = ""
+) -> None:
     """Print rows too long for a table: on a terminal the last cell of each stands below the others, indented.
 
     Args:
         heads: Column names, for the tab-separated form.
         rows: Cells, printed with `str`.
+        words: For each column the text around its cell on a terminal, such as ``{} samples``.
         title: A line above, on a terminal only.
     """
     if not sys.stdout.isatty():
@@ -60,6 +63,7 @@ def print_entries(heads: Sequence[str], rows: Sequence[Sequence[object]], *, tit
     console = Console()
     if title:
         console.print(Text(f"{title}\n", style="italic"))
-    for first, *middle, last in rows:
-        console.print(Text.assemble((str(first), "cyan"), *(f"  {cell}" for cell in middle)))
-        console.print(Padding(Text(str(last), style="dim"), (0, 0, 0, 4)))
+    for row in rows:
+        first, *middle, last = (word.format(cell) for word, cell in zip(words, row, strict=True))
+        console.print(Text.assemble((first, "cyan"), *(f"  {cell}" for cell in middle)))
+        console.print(Padding(Text(last, style="dim"), (0, 0, 0, 4)))

@@ -43,14 +43,15 @@ def why(symbol: str, moment: str | None, run_id: str | None, limit: int, config_
             "long" if d.side > 0 else "short",
             f"{d.outcome}: {d.detail}" if d.detail else d.outcome,
             f"{d.strategy}: {d.reason}",
-            f"confidence {d.confidence:.2f}",
-            "UNTRAINED" if d.p_win is None else f"p_win {d.p_win:.2f} (v{d.model_version})",
+            f"{d.confidence:.2f}",
+            "UNTRAINED" if d.p_win is None else f"{d.p_win:.2f} (v{d.model_version})",
             "  ".join(f"{name}={value:.6g}" for name, value in d.numbers.items()),
         ]
         for d in decisions
     ]
     heads = ["time (UTC)", "side", "gate", "proposal", "confidence", "p_win", "numbers"]
-    print_entries(heads, rows, title=f"{symbol.upper()} in run {found_run}, newest first")
+    words = ["{}", "{}", "{}", "{}", "confidence {}", "p_win {}", "{}"]
+    print_entries(heads, rows, words=words, title=f"{symbol.upper()} in run {found_run}, newest first")
 
 
 def parse_moment(text: str) -> int:

@@ -112,9 +112,9 @@ def test_model_list_and_show_tell_versions_and_their_verdicts(stored, file_stora
     code, out, err = stored("model", "list")
     assert (code, err) == (0, "")
     assert [line.split("\t")[:2] + line.split("\t")[4:] for line in out.splitlines()[1:]] == [
-        ["ema_cross", "v1", "refused", "refused: too few samples (5 < 40)"],
-        ["ema_cross", "v2", "promoted", "promoted: better"],
-        ["other", "v2", "refused", "refused: too few samples (5 < 40)"],
+        ["ema_cross", "1", "refused", "refused: too few samples (5 < 40)"],
+        ["ema_cross", "2", "promoted", "promoted: better"],
+        ["other", "2", "refused", "refused: too few samples (5 < 40)"],
     ]
     code, out, _ = stored("model", "show", "2", "--strategy", "ema_cross")
     assert code == 0
