@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import random
 import re
@@ -83,23 +84,37 @@ class Site:
         assert process.returncode == 0, err.decode()
         return out.decode()
 
-    async def kill_at_random(self, config: Path, rng: random.Random) -> str:
+    async def time_whole(self, config: Path) -> tuple[str, float]:
+        """Run to the end; returns what was printed, and the seconds it took once it had begun."""
+        process = await self.start(config)
+        reading = asyncio.create_task(process.stdout.read())
+        await self.wait_for_begin(process)
+        began = asyncio.get_running_loop().time()
+        await process.stderr.read()
+        out = await reading
+        assert await process.wait() == 0
+        return out.decode(), asyncio.get_running_loop().time() - began
+
+    async def wait_for_begin(self, process: asyncio.subprocess.Process) -> str:
+        """Read what a process says until its run has begun; returns ``started`` or ``resumed``."""
+        said = b""
+        while line := await process.stderr.readline():
+            said += line
+            if found := re.match(rb'.*"run (started|resumed)"', line):
+                return found[1].decode()
+        pytest.fail(f"it ended before it began: {said.decode()}")
+
+    async def kill_at_random(self, config: Path, longest_seconds: float, rng: random.Random) -> str:
         """Start, and kill some time after the run has begun; returns ``started``, ``resumed``, or ``finished``."""
         process = await self.start(config)
-        word, said = "", b""
-        while not word:
-            line = await process.stderr.readline()
-            assert line, f"it ended before it began: {said.decode()}"
-            said += line
-            found = re.match(rb'.*"run (started|resumed)"', line)
-            word = found[1].decode() if found else ""
+        word = await self.wait_for_begin(process)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(process.wait(), rng.uniform(0.05, 0.7))
-        if process.returncode == 0:
-            word = "finished"
-        else:
+            await asyncio.wait_for(process.wait(), rng.uniform(0.05, longest_seconds))
+        if process.returncode is None:
             process.send_signal(signal.SIGKILL)
         await process.communicate()
+        if json.loads((self.folder / "runs" / f"{config.stem}-001" / "state.json").read_text())["status"] == "finished":
+            word = "finished"  # even where the kill met a process that was on its way out
         # Kills in a row would have the crash guard wait; an operator who knows why removes its file just so.
         for file in (self.folder / "runs").glob("*.starts.json"):
             file.unlink()
@@ -136,12 +151,13 @@ async def site():
 
 @pytest.mark.parametrize(("mode", "days", "with_model", "kills"), [("backtest", 3, True, 4), ("paper", 2, False, 5)])
 async def test_run_killed_again_and_again_leaves_what_an_untouched_run_leaves(site, mode, days, with_model, kills):
-    whole = await site.finish(site.configure("whole", mode, days=days, with_model=with_model))
+    whole, seconds = await site.time_whole(site.configure("whole", mode, days=days, with_model=with_model))
     config, rng = site.configure("killed", mode, days=days, with_model=with_model), random.Random(20240101)
-    words = [await site.kill_at_random(config, rng)]
+    longest = 0.6 * seconds / kills
+    words = [await site.kill_at_random(config, longest, rng)]
     await site.write_from_another_future("whole-001", "killed-001")
     while len(words) < kills and "finished" not in words:
-        words.append(await site.kill_at_random(config, rng))
+        words.append(await site.kill_at_random(config, longest, rng))
     assert words[0] == "started"
     assert words[1:].count("resumed") >= 2, f"the run is too short to be killed and resumed: {words}"
     killed = await site.finish(config) if "finished" not in words else ""
