@@ -27,13 +27,21 @@ async def _nothing(*_: object, **__: object) -> None:
     """Stand-in for an optional asynchronous hook."""
 
 
-_OPTIONAL: dict[str, Callable[..., Any]] = {
+_OPTIONAL: dict[str, Callable[..., Any] | None] = {
+    "slt_plan_connections": None,
+    "slt_subscribe_streams": None,
+    "slt_route_frame": None,
+    "slt_decode_frame": None,
+    "slt_read_updates": None,
+    "slt_read_account": None,
+    "slt_diagnose_broker": None,
     "slt_snapshot_strategy": dict,
     "slt_restore_strategy": lambda *_, **__: None,
     "slt_forget_records": _nothing,
     "slt_open_notifier": _nothing,
     "slt_close_notifier": _nothing,
 }
+"""Hooks that a plugin may leave out, with what stands in for them; None: the kernel asks before it calls."""
 
 
 def misfits(manager: pluggy.PluginManager, kind: str, instance: object) -> Iterator[str]:
@@ -63,8 +71,11 @@ def misfits(manager: pluggy.PluginManager, kind: str, instance: object) -> Itera
             yield f"implements no `{name}`, which every plugin of its kind must{unmarked}"
 
 
-def bind_hooks(manager: pluggy.PluginManager, kind: str, instance: object) -> dict[str, Callable[..., Any]]:
-    """Every hook of a kind, bound to a registered object; each takes all arguments of the specification."""
+def bind_hooks(manager: pluggy.PluginManager, kind: str, instance: object) -> dict[str, Callable[..., Any] | None]:
+    """Every hook of a kind, bound to a registered object; each takes all arguments of the specification.
+
+    None stands for an optional hook that the object leaves out and nothing can stand in for.
+    """
     implemented = {
         caller.name: impl.function
         for caller in manager.get_hookcallers(instance) or ()

@@ -8,8 +8,8 @@ they are the specification pluggy checks against and the types the kernel works 
 ======================  ====================  =======================================================
 entry-point group       contract              required hooks
 ======================  ====================  =======================================================
-``slt.feeds``           `FeedSpecs`           ``slt_describe_market``, ``slt_read_bars``
-``slt.brokers``         `BrokerSpecs`         all
+``slt.feeds``           `FeedSpecs`           ``slt_describe_market``, ``slt_read_bars``; a live feed all
+``slt.brokers``         `BrokerSpecs`         all but the three of a live broker
 ``slt.storages``        `StorageSpecs`        all but ``slt_forget_records``
 ``slt.features``        `FeatureSpecs`        all
 ``slt.models``          `ModelSpecs`          all
@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from slt._markers import hookspec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -35,13 +35,19 @@ if TYPE_CHECKING:
     from slt.storage.contract import Query
     from slt.types import (
         Account,
+        AccountState,
         Bars,
+        BrokerAlert,
+        BrokerLink,
+        Check,
         Column,
+        ConnectionPlan,
         ExitMark,
         ExitOrder,
         FeatureBlock,
         Fill,
         FundingPayment,
+        Kline,
         MarketInfo,
         Notice,
         Order,
@@ -55,6 +61,7 @@ if TYPE_CHECKING:
         Size,
         Skip,
         StrategyBlock,
+        SymbolChange,
         SymbolRules,
     )
 
@@ -115,6 +122,77 @@ class FeedSpecs(Protocol):
 
         *In back-test and live*: recorded feeds only. The live driver reads the same blocks one row at a time, paced by
         ``run.speed``.
+        """
+        ...
+
+    @hookspec
+    def slt_plan_connections(self, symbols: tuple[str, ...]) -> tuple[ConnectionPlan, ...]:
+        """Say which WebSocket connections bring the candles of these symbols, and what to subscribe on each.
+
+        A feed with this hook is *live*: the kernel connects, subscribes, watches, reconnects and queues; the feed only
+        knows the exchange's words. It needs the other live hooks too, and its ``slt_read_bars`` gives whatever history
+        it has, or nothing.
+
+        **Called** by the kernel at the start and whenever the symbols change.
+
+        **Args** `symbols`: exchange names, in the order of `slt_describe_market`.
+
+        **Returns** the plans; at least one. Streams of all symbols (tickers, contract changes) have an empty symbol.
+
+        **On error** the run does not start. **Budget** no I/O. **Since** 0.2.
+
+        *In back-test and live*: live feeds only.
+        """
+        ...
+
+    @hookspec
+    def slt_subscribe_streams(self, streams: tuple[str, ...], is_wanted: bool, first_id: int) -> tuple[str, ...]:
+        """Word the control frames that subscribe or unsubscribe these streams.
+
+        **Called** by the kernel after connecting and when it resubscribes; it sends the frames in order, at the pace
+        that the feed's option ``control_frames_per_second`` allows.
+
+        **Args** `streams`: names from a `slt.types.ConnectionPlan`. `is_wanted`: subscribe, else unsubscribe.
+        `first_id`: number of the first frame; each takes the next one.
+
+        **Returns** text frames. **On error** the connection is tried again later. **Budget** no I/O. **Since** 0.2.
+
+        *In back-test and live*: live feeds only.
+        """
+        ...
+
+    @hookspec
+    def slt_route_frame(self, frame: bytes) -> tuple[str, bool]:
+        """Tell which stream a frame belongs to, and whether it must not be lost, without parsing it.
+
+        **Called** by the kernel's reader for every frame: this is the hottest path of a live run.
+
+        **Args** `frame`: as received.
+
+        **Returns** ``(stream, is_final)``: the stream's name, empty for an answer to a control frame; and True for
+        whatever may not be replaced in the queue by a later frame of the same stream (a closed bar, a symbol change).
+
+        **On error** counted, logged once, the frame is dropped. **Budget** about a microsecond. **Since** 0.2.
+
+        *In back-test and live*: live feeds and their recordings.
+        """
+        ...
+
+    @hookspec
+    def slt_decode_frame(self, frame: bytes) -> list[Kline | SymbolChange]:
+        """Turn a frame into what it says. Pure: the same frame gives the same answer, in live trading and from a file.
+
+        **Called** by the kernel's workers, frames of one stream in order.
+
+        **Args** `frame`: as received.
+
+        **Returns** updates, oldest first; empty for answers to control frames and for what is of no interest.
+
+        **On error** raise `slt.errors.DataError` with what is wrong; counted, logged, the frame is dropped.
+
+        **Budget** microseconds, no I/O. **Since** 0.2.
+
+        *In back-test and live*: live feeds and their recordings.
         """
         ...
 
@@ -223,6 +301,55 @@ class BrokerSpecs(Protocol):
         **Since** 0.1.
 
         *In back-test and live*: a broker with a real exchange behind it returns an empty list.
+        """
+        ...
+
+    @hookspec
+    def slt_read_updates(
+        self,
+    ) -> AsyncIterator[Fill | OrderUpdate | FundingPayment | BrokerLink | BrokerAlert]:
+        """Yield order and account events as the exchange pushes them, for as long as the run lasts.
+
+        A broker with this hook is *live*. It keeps its connection alive by itself, and says `slt.types.BrokerLink`
+        whenever events stop or flow again; after a silence it first yields whatever it missed.
+
+        **Called** once by the driver, after `slt_open_broker`; the first event is a `BrokerLink`.
+
+        **Returns** an asynchronous iterator. An event may come twice, here and from `slt_submit_order` or
+        `slt_query_order`; fills carry the exchange's trade id, by which the kernel knows them again.
+
+        **On error** entries halt and the iterator is asked for again with backoff. **Budget** network. **Since** 0.2.
+
+        *In back-test and live*: live brokers only; a simulated broker answers `slt_advance_price`.
+        """
+        ...
+
+    @hookspec
+    async def slt_read_account(self) -> AccountState:
+        """Read wallet, positions and working orders from the exchange, conditional orders included.
+
+        **Called** by the driver at the start, after each reconnect of the event stream, and every few minutes to find
+        orders that nobody owns; the run does not trade before its books and this agree.
+
+        **Returns** the account at one moment. **On error** raise `slt.errors.BrokerError`; asked again with backoff.
+
+        **Budget** network allowed; the driver sets a timeout. **Since** 0.2.
+
+        *In back-test and live*: live brokers only.
+        """
+        ...
+
+    @hookspec
+    async def slt_diagnose_broker(self, market: MarketInfo) -> list[Check]:
+        """Look at everything that could keep this broker from trading, and say what to do about it.
+
+        **Called** by ``slt doctor``, without `slt_open_broker` before it. **Args** `market`: what the feed tells.
+
+        **Returns** one `slt.types.Check` per thing looked at; never raises for what is merely wrong.
+
+        **On error** shown as a problem. **Budget** network, 30 seconds. **Since** 0.2.
+
+        *In back-test and live*: live brokers only; optional.
         """
         ...
 

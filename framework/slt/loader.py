@@ -112,6 +112,10 @@ class Loaded(Generic[T]):
         """The word in config.toml."""
         return self.installed.name
 
+    def implements(self, hook: str) -> bool:
+        """Whether the plugin has a hook that it might leave out; only then may the kernel call it."""
+        return getattr(self.hooks, hook) is not None
+
 
 @frozen(eq=False)
 class Plugins:
@@ -290,8 +294,9 @@ def _build(manager: pluggy.PluginManager, installed: Installed, cls: type, confi
         manager.check_pending()
     except Exception as error:
         raise PluginLoadError(f"{installed} cannot be used: {in_one_line(error)}") from error
-    hooks = bind_hooks(manager, installed.kind, instance)
+    bound = bind_hooks(manager, installed.kind, instance)
+    hooks = {name: hook for name, hook in bound.items() if hook is not None}
     hooks = {n: hook if n in _CAUGHT else answerable(str(installed), n, hook) for n, hook in hooks.items()}
     if os.environ.get("SLT_TRACE_HOOKS") == "1":
         hooks = {name: traced(f"{installed.kind}:{installed.name} {name}", hook) for name, hook in hooks.items()}
-    return Loaded(installed, cast("Any", SimpleNamespace(**hooks)), config)
+    return Loaded(installed, cast("Any", SimpleNamespace(**(bound | hooks))), config)

@@ -3,6 +3,17 @@
 from __future__ import annotations
 
 from slt.types.bars import MINUTE_MS, Bars, BarState
+from slt.types.exchange import (
+    AccountState,
+    BrokerAlert,
+    BrokerLink,
+    Check,
+    ConnectionPlan,
+    ExchangeOrder,
+    ExchangePosition,
+    Kline,
+    SymbolChange,
+)
 from slt.types.features import Column, FeatureBlock, Parity, orient
 from slt.types.learning import FitReport, FitRequest, SampleSet
 from slt.types.orders import (
@@ -37,11 +48,18 @@ __all__ = [
     "MINUTE_MS",
     "VIEW_NAMES",
     "Account",
+    "AccountState",
     "BarState",
     "Bars",
+    "BrokerAlert",
+    "BrokerLink",
+    "Check",
     "Column",
+    "ConnectionPlan",
     "Decision",
     "EquityPoint",
+    "ExchangeOrder",
+    "ExchangePosition",
     "ExitMark",
     "ExitOrder",
     "FeatureBlock",
@@ -51,6 +69,7 @@ __all__ = [
     "FitRequest",
     "FundingPayment",
     "FundingRates",
+    "Kline",
     "LeverageBracket",
     "MarketInfo",
     "ModelVersion",
@@ -77,6 +96,7 @@ __all__ = [
     "Skip",
     "StoredBar",
     "StrategyBlock",
+    "SymbolChange",
     "SymbolRules",
     "Trade",
     "orient",
