@@ -1,0 +1,60 @@
+"""The exchange's own account of what happened, from which a test judges a client."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from attrs import field, frozen
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["Ledger", "LedgerEntry"]
+
+
+@frozen
+class LedgerEntry:
+    """One thing that happened.
+
+    Attributes:
+        sequence: Rising by one from 1.
+        time: The exchange's clock, ms UTC.
+        kind: What it was; `Ledger` lists the words.
+        account: API key it happened to; empty for the market as a whole.
+        symbol: Exchange name; empty where there is none.
+        detail: What else is known of it.
+    """
+
+    sequence: int
+    time: int
+    kind: str
+    account: str = ""
+    symbol: str = ""
+    detail: dict[str, Any] = field(factory=dict)
+
+
+class Ledger(list[LedgerEntry]):
+    """Everything that happened, in order.
+
+    Kinds: `order` (taken: client_id, order_id, side, type, quantity, price, reduce_only), `algo` (taken: client_id,
+    algo_id, side, type, quantity, trigger_price, reduce_only), `refused` (client_id, code, msg), `cancelled`, `expired`,
+    `amended` (client_id, order_id), `algo_cancelled`, `algo_triggered`, `algo_finished` (client_id, algo_id), `fill`
+    (client_id, order_id, trade_id, side, quantity, price, fee, cause, position), `opened` and `closed` (position:
+    quantity), `naked` (a position has less protection by stops than its size) and `covered` (again enough, or closed:
+    naked_ms), `funding` (amount, rate), `status` (symbol state), `kline_request` (path), `limited` (429), `banned` (418),
+    `listen_key` (action).
+    """
+
+    def record(self, time: int, kind: str, account: str = "", symbol: str = "", **detail: Any) -> LedgerEntry:
+        """Add an entry and give it."""
+        entry = LedgerEntry(len(self) + 1, time, kind, account, symbol, detail)
+        self.append(entry)
+        return entry
+
+    def of(self, *kinds: str, account: str = "", symbol: str = "") -> Iterator[LedgerEntry]:
+        """The entries of some kinds; an empty account or symbol means every one."""
+        return (
+            entry
+            for entry in self
+            if entry.kind in kinds and account in {"", entry.account} and symbol in {"", entry.symbol}
+        )
