@@ -11,7 +11,10 @@ from attrs import field, frozen
 from slt.config.sections import (
     KERNEL_SECTIONS,
     AccountConfig,
+    CacheConfig,
+    FeedConfig,
     GateConfig,
+    HealthConfig,
     LearningConfig,
     LocksConfig,
     LogConfig,
@@ -29,9 +32,28 @@ if TYPE_CHECKING:
 
 __all__ = ["SINGLE_KINDS", "Settings", "chosen_plugins", "plugin_tables", "read_config", "read_tables"]
 
-SINGLE_KINDS = {"feeds": "feed", "brokers": "broker", "storages": "storage", "models": "model", "sizers": "sizer"}
+SINGLE_KINDS = {
+    "feeds": "feed",
+    "brokers": "broker",
+    "storages": "storage",
+    "caches": "cache",
+    "models": "model",
+    "sizers": "sizer",
+}
 """Kinds of which a run has one, with the option of ``[plugins]`` that names it."""
 _MANY_KINDS = ("features", "strategies", "exits", "notifiers")
+_IN_ORDER = (
+    "feeds",
+    "brokers",
+    "storages",
+    "caches",
+    "features",
+    "strategies",
+    "models",
+    "sizers",
+    "exits",
+    "notifiers",
+)
 _LOCKS = ("disable_model_training", "disable_websocket", "disable_rest_fallback", "relaxed_signal_mode")
 _TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off"}
 
@@ -45,12 +67,15 @@ class Settings:
         run: Section ``[run]``.
         account: Section ``[account]``.
         plugins: Section ``[plugins]``.
+        feed: Section ``[feed]``.
         risk: Section ``[risk]``.
         learning: Section ``[learning]``.
         gate: Section ``[gate]``.
         locks: Section ``[locks]``; whether signals are relaxed is told by `is_relaxed`.
         notices: Section ``[notices]``.
         log: Section ``[log]``.
+        cache: Section ``[cache]``.
+        health: Section ``[health]``.
         options: Tables of the plugins' options, by ``(kind, name)``.
         origins: Environment variables that set an option, by the option's dotted path.
     """
@@ -59,12 +84,15 @@ class Settings:
     run: RunConfig
     account: AccountConfig
     plugins: PluginChoice
+    feed: FeedConfig
     risk: RiskConfig
     learning: LearningConfig
     gate: GateConfig
     locks: LocksConfig
     notices: NoticesConfig
     log: LogConfig
+    cache: CacheConfig
+    health: HealthConfig
     options: dict[tuple[str, str], dict[str, Any]]
     origins: dict[str, str] = field(factory=dict)
 
@@ -106,7 +134,7 @@ def chosen_plugins(tables: Mapping[str, Any]) -> list[tuple[str, str]]:
     if not isinstance(plugins, dict):
         return []
     chosen: dict[tuple[str, str], None] = {}
-    for kind in ("feeds", "brokers", "storages", "features", "strategies", "models", "sizers", "exits", "notifiers"):
+    for kind in _IN_ORDER:
         value = plugins.get(SINGLE_KINDS.get(kind, kind))
         names = value if isinstance(value, list | tuple) else [value]
         chosen.update({(kind, name): None for name in names if isinstance(name, str)})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from attrs import field, frozen
-from attrs.validators import and_, ge, gt, in_, instance_of, le, lt, matches_re, min_len
+from attrs.validators import and_, ge, gt, in_, instance_of, le, lt, matches_re, min_len, or_
 
 from slt.log import LogConfig
 from slt.notices import NoticesConfig
@@ -11,7 +11,10 @@ from slt.notices import NoticesConfig
 __all__ = [
     "KERNEL_SECTIONS",
     "AccountConfig",
+    "CacheConfig",
+    "FeedConfig",
     "GateConfig",
+    "HealthConfig",
     "LearningConfig",
     "LocksConfig",
     "LogConfig",
@@ -82,6 +85,7 @@ class RiskConfig:
         margin_guard_threshold: Margin in use as a fraction of equity above which the worst loser is closed.
         margin_guard_cooldown_seconds: Wait between two closes by the margin guard.
         win_rate_trades: Closed trades whose win rate (Wilson lower bound) enters the leverage curve.
+        p_win_confidence: Size on the lower bound of p_win at this one-sided confidence (0.5 to 1); 0 = on p_win itself.
     """
 
     max_positions: int = field(default=5, validator=ge(1))
@@ -97,6 +101,7 @@ class RiskConfig:
     margin_guard_threshold: float = field(default=0.85, validator=_share)
     margin_guard_cooldown_seconds: int = field(default=120, validator=ge(0))
     win_rate_trades: int = field(default=100, validator=ge(1))
+    p_win_confidence: float = field(default=0.0, validator=[ge(0.0), lt(1.0), or_(le(0.0), ge(0.5))])
 
 
 @frozen(kw_only=True)
@@ -112,6 +117,7 @@ class LearningConfig:
         shadow_fit_count: Newly resolved shadows that such a fit needs.
         max_samples: Most recent samples kept for fitting.
         start_model: What a new run begins with: none (UNTRAINED) or latest (what earlier runs of this name left).
+        start_samples: What a new run may fit on besides its own: none, or latest (what earlier runs of this name resolved).
         demotion_window: Last decisions of a model, trades and shadows, that it is judged by in use; 0 = never demoted.
         demotion_min_decisions: Decisions with a known outcome before a model is judged in use.
         demotion_level: Greatest p-value of the one-sided test that its log-loss is worse than the base rate's.
@@ -128,6 +134,7 @@ class LearningConfig:
     shadow_fit_count: int = field(default=50, validator=ge(1))
     max_samples: int = field(default=10_000, validator=ge(100))
     start_model: str = field(default="none", validator=in_(("none", "latest")))
+    start_samples: str = field(default="none", validator=in_(("none", "latest")))
     demotion_window: int = field(default=200, validator=ge(0))
     demotion_min_decisions: int = field(default=100, validator=ge(20))
     demotion_level: float = field(default=0.01, validator=and_(gt(0.0), lt(1.0)))
@@ -176,6 +183,50 @@ class GateConfig:
 
 
 @frozen(kw_only=True)
+class CacheConfig:
+    """How long answers of the storage are kept, in memory and in the cache plugin.
+
+    Attributes:
+        entries: Answers kept in memory; beyond it the least recently used goes.
+        memory_seconds: Longest time an answer stays in the memory of the run that writes; a write ends it at once.
+        shared_seconds: Longest time an answer stays in the cache plugin, and in the memory of commands that only read.
+        budget_ms: Wait for the cache plugin after which the storage is asked instead.
+        max_kib: Answers larger than this stay out of the cache plugin.
+        failures: Failures in a row after which the cache plugin is left alone.
+        pause_seconds: How long, at first; doubles with each failed try after it.
+        max_pause_seconds: The longest such pause.
+    """
+
+    entries: int = field(default=1000, validator=and_(ge(1), le(1_000_000)))
+    memory_seconds: float = field(default=600.0, validator=and_(gt(0.0), le(3600.0)))
+    shared_seconds: float = field(default=5.0, validator=and_(ge(0.05), le(600.0)))
+    budget_ms: float = field(default=50.0, validator=and_(gt(0.0), le(1000.0)))
+    max_kib: int = field(default=1024, validator=and_(ge(1), le(65_536)))
+    failures: int = field(default=3, validator=and_(ge(1), le(1000)))
+    pause_seconds: float = field(default=1.0, validator=and_(gt(0.0), le(3600.0)))
+    max_pause_seconds: float = field(default=60.0, validator=and_(gt(0.0), le(3600.0)))
+
+
+@frozen(kw_only=True)
+class HealthConfig:
+    """Health of a paper or live run over HTTP: /healthz, /readyz and /metrics.
+
+    Attributes:
+        port: Port of the server; 0 = none.
+        host: Address it listens on; anything but this machine's own needs a token.
+        token_env: Environment variable with the token that requests from elsewhere must bear.
+        memory_mb: Resident memory of the process at which its part of the score begins to fall, MiB.
+        model_days: Age of a model in force at which its part of the score begins to fall, days.
+    """
+
+    port: int = field(default=9464, validator=and_(ge(0), le(65_535)))
+    host: str = field(default="127.0.0.1", validator=min_len(1))
+    token_env: str = field(default="SLT_HEALTH_TOKEN", validator=min_len(1))
+    memory_mb: int = field(default=350, validator=ge(32))
+    model_days: float = field(default=14.0, validator=gt(0.0))
+
+
+@frozen(kw_only=True)
 class LocksConfig:
     """Switches that also answer to environment variables of the same name in capitals.
 
@@ -193,6 +244,47 @@ class LocksConfig:
 
 
 @frozen(kw_only=True)
+class FeedConfig:
+    """How the candles of a live feed are received, watched, cut into waves and recorded.
+
+    Attributes:
+        deadline_seconds: After a bar's close, how long the wave waits for symbols that have not closed theirs.
+        clock: What the deadline is measured on: receive (when frames came in) or events (the exchange's times in them).
+        queue_slots: Frames that may wait for decoding, over all three queues.
+        silence_seconds: Time without any message after which a connection is made anew.
+        symbol_silence_seconds: Time without a message of one symbol, while more than half speak, before it resubscribes.
+        resubscribe_minutes: Least time between two resubscriptions of one symbol.
+        silent_share: Share of a connection's symbols whose silence makes the connection anew.
+        connect_seconds: Time that connecting and the handshake may take.
+        ping_seconds: Time between pings; an answer that takes as long again ends the connection.
+        backoff_ceiling_seconds: Longest wait between two attempts to connect.
+        reconnect_hours: Age at which a connection is replaced, below the 24 h after which the exchange cuts it.
+        overlap_seconds: How long the old connection goes on beside its replacement.
+        control_frames_per_second: Subscriptions sent in a second; the exchange takes 10 messages, pings included.
+        record: Write every frame with its receive time to disk, for the feed `recording`.
+        record_folder: Folder of the recordings; each run makes one of its own in it.
+        record_mb: Size at which a recording goes on in a new file, MiB; each hour begins one too.
+    """
+
+    deadline_seconds: float = field(default=3.0, validator=and_(gt(0.0), le(50.0)))
+    clock: str = field(default="receive", validator=in_(("receive", "events")))
+    queue_slots: int = field(default=10_000, validator=ge(30))
+    silence_seconds: float = field(default=60.0, validator=gt(0.0))
+    symbol_silence_seconds: float = field(default=180.0, validator=gt(0.0))
+    resubscribe_minutes: float = field(default=10.0, validator=ge(0.0))
+    silent_share: float = field(default=0.2, validator=_share)
+    connect_seconds: float = field(default=10.0, validator=gt(0.0))
+    ping_seconds: float = field(default=20.0, validator=gt(0.0))
+    backoff_ceiling_seconds: float = field(default=60.0, validator=gt(0.0))
+    reconnect_hours: float = field(default=23.5, validator=and_(gt(0.0), lt(24.0)))
+    overlap_seconds: float = field(default=10.0, validator=ge(0.0))
+    control_frames_per_second: float = field(default=5.0, validator=and_(gt(0.0), le(10.0)))
+    record: bool = False
+    record_folder: str = field(default="recordings", validator=min_len(1))
+    record_mb: int = field(default=64, validator=ge(1))
+
+
+@frozen(kw_only=True)
 class PluginChoice:
     """The plugins of the run, by the names that ``slt plugins list`` shows.
 
@@ -200,6 +292,7 @@ class PluginChoice:
         feed: Where candles come from.
         broker: Where orders go.
         storage: Where trades, decisions, samples and models are kept.
+        cache: Where answers asked for often are shared between processes; left out: in each one's memory only.
         features: What model and strategies see; the vector is the sets side by side in this order.
         strategies: Who proposes trades.
         model: Who learns from closed trades.
@@ -211,6 +304,7 @@ class PluginChoice:
     feed: str
     broker: str = "paper"
     storage: str = "memory"
+    cache: str | None = None
     features: tuple[str, ...] = ()
     strategies: tuple[str, ...] = field(validator=min_len(1))
     model: str | None = None
@@ -223,11 +317,14 @@ KERNEL_SECTIONS: dict[str, type] = {
     "run": RunConfig,
     "account": AccountConfig,
     "plugins": PluginChoice,
+    "feed": FeedConfig,
     "risk": RiskConfig,
     "learning": LearningConfig,
     "gate": GateConfig,
     "notices": NoticesConfig,
     "log": LogConfig,
+    "cache": CacheConfig,
+    "health": HealthConfig,
     "locks": LocksConfig,
 }
 """Section name in config.toml to its class."""

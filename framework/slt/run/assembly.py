@@ -12,7 +12,16 @@ from attrs import frozen
 
 from slt._binding import in_one_line
 from slt.audit.admission import check_certificates
-from slt.config import KERNEL_SECTIONS, LocksConfig, LogConfig, NoticesConfig, render_section
+from slt.config import (
+    KERNEL_SECTIONS,
+    CacheConfig,
+    FeedConfig,
+    HealthConfig,
+    LocksConfig,
+    LogConfig,
+    NoticesConfig,
+    render_section,
+)
 from slt.errors import ConfigError, PluginError
 from slt.run.dense import Dense
 from slt.run.folders import RunFolder, check_root, open_folder
@@ -97,7 +106,7 @@ def _is_open(options: Any, given: Mapping[str, Any]) -> bool:
 
 
 def _identity(settings: Settings, plugins: Plugins) -> str:
-    """What of a configuration decides the results: all but pace, certificates, locks, log and notices.
+    """What of a configuration decides the results: all but pace, certificates, locks, log, notices, cache and health.
 
     So an unfinished run can go on with a lock on or with another log, and its champion goes on predicting.
     """
@@ -107,12 +116,15 @@ def _identity(settings: Settings, plugins: Plugins) -> str:
     quiet = attrs.evolve(
         settings,
         run=run,
-        plugins=attrs.evolve(settings.plugins, notifiers=()),
+        plugins=attrs.evolve(settings.plugins, notifiers=(), cache=None),
         locks=LocksConfig(relaxed_signal_mode=settings.is_relaxed),
         notices=NoticesConfig(),
         log=LogConfig(),
+        cache=CacheConfig(),
+        health=HealthConfig(),
+        feed=FeedConfig(),
     )
-    return effective_config(quiet, attrs.evolve(plugins, notifiers=()))
+    return effective_config(quiet, attrs.evolve(plugins, notifiers=(), cache=None))
 
 
 def secret_names(plugins: Plugins) -> tuple[str, ...]:
@@ -126,6 +138,7 @@ def _every(plugins: Plugins) -> list[Loaded[Any]]:
         plugins.feed,
         plugins.broker,
         plugins.storage,
+        *([plugins.cache] if plugins.cache else []),
         plugins.sizer,
         *([plugins.model] if plugins.model else []),
     ]

@@ -13,6 +13,7 @@ from slt.types.exchange import (
     ExchangePosition,
     Kline,
     SymbolChange,
+    Wave,
 )
 from slt.types.features import Column, FeatureBlock, Parity, orient
 from slt.types.learning import FitReport, FitRequest, SampleSet
@@ -99,5 +100,6 @@ __all__ = [
     "SymbolChange",
     "SymbolRules",
     "Trade",
+    "Wave",
     "orient",
 ]

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from attrs import frozen
+
+if TYPE_CHECKING:
+    from slt.types.bars import Bars
 
 __all__ = [
     "AccountState",
@@ -14,6 +19,7 @@ __all__ = [
     "ExchangePosition",
     "Kline",
     "SymbolChange",
+    "Wave",
 ]
 
 
@@ -86,6 +92,23 @@ class SymbolChange:
     symbol: str
     status: str
     is_tradable: bool
+
+
+@frozen(eq=False)
+class Wave:
+    """The bars of one minute over all symbols, as a live feed gave them until the wave was cut.
+
+    Attributes:
+        time: When the wave was cut, ms UTC by the feed's clock: the receipt of its last bar, or its deadline.
+        bars: The last row is the wave's own minute; earlier rows hold late bars and proven empty minutes of single
+            symbols, everything else in them ABSENT. A symbol's bars rise in time over all waves and none comes twice.
+        restated: Closed bars that the exchange stated anew after they had gone out, and bars that came after a later
+            one of their symbol: good for a store of bars, never for the engine.
+    """
+
+    time: int
+    bars: Bars
+    restated: tuple[Kline, ...] = ()
 
 
 @frozen
