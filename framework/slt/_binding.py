@@ -35,6 +35,7 @@ _OPTIONAL: dict[str, Callable[..., Any] | None] = {
     "slt_read_updates": None,
     "slt_read_account": None,
     "slt_diagnose_broker": None,
+    "slt_describe_model": lambda *_, **__: {},
     "slt_snapshot_strategy": dict,
     "slt_restore_strategy": lambda *_, **__: None,
     "slt_forget_records": _nothing,

@@ -11,8 +11,9 @@ entry-point group       contract              required hooks
 ``slt.feeds``           `FeedSpecs`           ``slt_describe_market``, ``slt_read_bars``; a live feed all
 ``slt.brokers``         `BrokerSpecs`         all but the three of a live broker
 ``slt.storages``        `StorageSpecs`        all but ``slt_forget_records``
+``slt.caches``          `CacheSpecs`          all
 ``slt.features``        `FeatureSpecs`        all
-``slt.models``          `ModelSpecs`          all
+``slt.models``          `ModelSpecs`          all but ``slt_describe_model``
 ``slt.strategies``      `StrategySpecs`       ``slt_propose_trades``; the others if it keeps state
 ``slt.sizers``          `SizerSpecs`          all
 ``slt.exits``           `ExitSpecs`           all
@@ -68,6 +69,7 @@ if TYPE_CHECKING:
 __all__ = [
     "KINDS",
     "BrokerSpecs",
+    "CacheSpecs",
     "ExitSpecs",
     "FeatureSpecs",
     "FeedSpecs",
@@ -466,6 +468,85 @@ class StorageSpecs(Protocol):
         ...
 
 
+class CacheSpecs(Protocol):
+    """Where answers that are asked for often are shared between processes for some seconds.
+
+    The second tier of the kernel's cache: the first is in memory, below stands the storage. Nothing rests on it: what
+    it has lost, or does not say within the kernel's budget of 50 ms, the storage is asked for.
+    """
+
+    @hookspec
+    async def slt_open_cache(self) -> str:
+        """Prepare to answer: check that the address is there and well-formed. Connect when first asked, not here.
+
+        **Called** once when the run or command starts.
+
+        **Returns** one line saying where the cache is, without secrets. **On error** raise `slt.errors.ConfigError`
+        naming the missing or malformed variable; the run does not start. A server that is away is no error.
+
+        **Budget** no network. **Since** 0.2.
+
+        *In back-test and live*: not called in a back-test, which asks for no statistics.
+        """
+        ...
+
+    @hookspec
+    async def slt_get_entries(self, keys: tuple[str, ...]) -> list[bytes | None]:
+        """Look some keys up, in one round trip.
+
+        **Called** by the cache for every question that its own memory cannot answer; calls overlap.
+
+        **Args** `keys`: one or more, ASCII, at most 200 characters each.
+
+        **Returns** a value for each key, in order; None = not there or expired.
+
+        **On error** raise anything: the storage is asked, and after several failures in a row the cache is left alone
+        for some seconds. Never answer with another key's value, not after a time-out or cancellation either.
+
+        **Budget** the kernel cancels after 50 ms; must not block the event loop. **Since** 0.2.
+
+        *In back-test and live*: not called in a back-test.
+        """
+        ...
+
+    @hookspec
+    async def slt_set_entry(self, key: str, value: bytes, ttl_ms: int) -> None:
+        """Keep a value under a key, in place of what is there, until it expires.
+
+        **Called** by the cache after it asked the storage, and to mark what is no longer true.
+
+        **Args** `key`: as above. `value`: bytes, to be given back as they are; may be empty. `ttl_ms`: milliseconds
+        until it must be gone, above 0.
+
+        **On error** raise anything; counts as a failure, as above. **Budget** as above. **Since** 0.2.
+
+        *In back-test and live*: not called in a back-test.
+        """
+        ...
+
+    @hookspec
+    async def slt_delete_entries(self, keys: tuple[str, ...]) -> None:
+        """Forget some keys; those that are not there are no error.
+
+        **Called** by the cache when it is told to forget. **Args** `keys`: as above. **On error**, **Budget** as above.
+
+        **Since** 0.2.
+
+        *In back-test and live*: not called in a back-test.
+        """
+        ...
+
+    @hookspec
+    async def slt_close_cache(self) -> None:
+        """Disconnect.
+
+        **Called** once at the end; twice is no error. **On error** logged. **Budget** 1 second. **Since** 0.2.
+
+        *In back-test and live*: not called in a back-test.
+        """
+        ...
+
+
 class FeatureSpecs(Protocol):
     """What the model and the strategies see of the market."""
 
@@ -661,6 +742,22 @@ class ModelSpecs(Protocol):
         """
         ...
 
+    @hookspec
+    def slt_describe_model(self, artefact: bytes) -> dict[str, Any]:
+        """Tell what a model was fitted with, for ``slt model show`` and the stored version.
+
+        Optional.
+
+        **Called** in the child process after a fit. **Args** `artefact`: the model.
+
+        **Returns** JSON types: the parameters in force, the kind of calibration. **On error** nothing is stored.
+
+        **Budget** milliseconds. **Since** 0.2.
+
+        *In back-test and live*: the same.
+        """
+        ...
+
 
 class SizerSpecs(Protocol):
     """Who says how big."""
@@ -767,6 +864,7 @@ KINDS: dict[str, type] = {
     "feeds": FeedSpecs,
     "brokers": BrokerSpecs,
     "storages": StorageSpecs,
+    "caches": CacheSpecs,
     "features": FeatureSpecs,
     "models": ModelSpecs,
     "strategies": StrategySpecs,

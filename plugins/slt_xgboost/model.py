@@ -147,6 +147,16 @@ class XgboostModel:
         total = sum(gains.values())
         return {name: gain / total if total else 0.0 for name, gain in gains.items()}
 
+    @hookimpl
+    def slt_describe_model(self, artefact: bytes) -> dict[str, Any]:
+        """What it was fitted with: xgboost's parameters, rows, wins, seed, version, and the calibration's points.
+
+        Raises:
+            ModelError: The artefact is unusable.
+        """
+        header = unpack_artefact(artefact).header
+        return {name: value for name, value in header.items() if name != "names"}
+
     def _parameters(self, won: NDArray[np.bool_], seed: int) -> tuple[dict[str, Any], int]:
         config, rows, rate = self.config, len(won), float(won.mean())
         tier = int(rows >= _MEDIUM_ROWS) + int(rows >= _LARGE_ROWS)

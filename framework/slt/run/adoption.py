@@ -1,4 +1,4 @@
-"""A new run begins with the model that earlier runs left, where the configuration says so."""
+"""A new run begins with what earlier runs of its name learnt: their samples and their model, where config says so."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 from slt.errors import ModelError
 from slt.log import get_logger
 from slt.storage.contract import Query
-from slt.trading.registry import adopt, pile_of
-from slt.types import ModelVersion
+from slt.trading.registry import adopt, pile_of, run_number
+from slt.types import ModelVersion, Sample
 
 if TYPE_CHECKING:
     from slt.run.assembly import Assembly
     from slt.run.session import Session
 
-__all__ = ["adopt_models"]
+__all__ = ["adopt_models", "adopt_samples"]
 
 _log = get_logger("learning")
 
@@ -37,6 +37,34 @@ async def adopt_models(assembly: Assembly, session: Session) -> None:
         for version in pile_of(m for m in fitting if m.fitted_time < assembly.market.start):
             if _begin_with(version, assembly, session):
                 break
+
+
+async def adopt_samples(assembly: Assembly, session: Session) -> None:
+    """Give the learner the samples that earlier runs of this name resolved before the start, of the same features.
+
+    Samples of other features cannot be read as these: they are left out, with how to get them anew. One sample that
+    several runs over the same candles have seen is taken from the latest of them.
+    """
+    name, start = assembly.settings.run.name, assembly.market.start
+    found = await assembly.plugins.storage.hooks.slt_read_records(query=Query(Sample, until=start))
+    strategies = {plugin.name for plugin in assembly.plugins.strategies}
+    earlier = [s for s in found if isinstance(s, Sample) and s.run_id.rpartition("-")[0] == name]
+    resolved = [s for s in earlier if s.strategy in strategies and _is_known(s, start)]
+    fitting = [s for s in resolved if s.schema_hash == assembly.dense.schema_hash]
+    if foreign := len(resolved) - len(fitting):
+        text = (
+            "stored samples are of other features or options and are left out; `slt train` makes them anew from candles"
+        )
+        _log.warning(text, samples=foreign, schema=assembly.dense.schema_hash)
+    latest = {(s.strategy, s.symbol, s.time, s.side): s for s in sorted(fitting, key=lambda s: run_number(s.run_id))}
+    taken = session.engine.adopt_samples(sorted(latest.values(), key=lambda s: (s.time, s.id)))
+    _log.info("begins with stored samples", samples=taken)
+
+
+def _is_known(sample: Sample, start: int) -> bool:
+    """Whether everything about a sample was known before the start."""
+    is_closed = sample.source != "trade" or sample.traded_r is not None
+    return is_closed and sample.resolved_time is not None and sample.resolved_time <= start
 
 
 def _begin_with(version: ModelVersion, assembly: Assembly, session: Session) -> bool:

@@ -114,7 +114,7 @@ class FitWorker:
                 # Cancelled in the middle: the child's answer would be taken for the next request's.
                 await self._drop(grace_seconds=0.0)
                 raise
-            return FitReport(request.id, promoted=False, verdict=f"refused: {reason}")
+            return FitReport(request.id, promoted=False, verdict=f"refused: {reason}", is_failed=True)
 
     async def stop(self) -> None:
         """End the child. A fit under way is refused. Safe to call twice; `start` works again afterwards."""

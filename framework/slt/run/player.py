@@ -13,7 +13,7 @@ from slt._binding import in_one_line
 from slt.errors import PluginError, SltError, StorageError
 from slt.events import Tick
 from slt.log import get_logger
-from slt.run.adoption import adopt_models
+from slt.run.adoption import adopt_models, adopt_samples
 from slt.run.snapshots import load_snapshot, save_snapshot
 from slt.types import MINUTE_MS, BarState
 
@@ -114,6 +114,8 @@ class Player:
             self._resume_or_explain()
             await self._forget_the_rest()
             return self.time
+        if self._assembly.settings.learning.start_samples == "latest":
+            await adopt_samples(self._assembly, self._session)
         if self._assembly.settings.learning.start_model == "latest":
             await adopt_models(self._assembly, self._session)
         await self.save()

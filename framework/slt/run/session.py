@@ -322,7 +322,7 @@ class Session:
             self.dense.load_model(report.artefact)
         except ModelError as error:
             _learning_log.error("model refused, the one before stays", version=request.version, cause=str(error))
-            return evolve(report, promoted=False, verdict=f"refused: {error}")
+            return evolve(report, promoted=False, verdict=f"refused: {error}", is_failed=True)
         return report
 
 

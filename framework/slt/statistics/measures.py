@@ -26,14 +26,14 @@ _DAYS_A_YEAR = 365
 _Z_95 = 1.959963984540054
 
 
-def wilson_interval(wins: int, n: int, z: float = _Z_95) -> tuple[float, float]:
+def wilson_interval(wins: float, n: int, z: float = _Z_95) -> tuple[float, float]:
     """Confidence interval of a share, good for small n.
 
     (p + z²/2n ± z·√(p(1 - p)/n + z²/4n²)) ÷ (1 + z²/n), p = wins/n. Source: E. B. Wilson, "Probable inference, the law
     of succession, and statistical inference", JASA 22 (1927).
 
     Args:
-        wins: Successes, 0 to n.
+        wins: Successes, 0 to n; a fraction where a share of trials is what is known.
         n: Trials.
         z: Standard normal quantile; the default gives 95 %.
 

@@ -46,8 +46,10 @@ from slt.types import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from slt.trading.portfolio import Holding, PendingEntry, Portfolio
-    from slt.types import ModelVersion
+    from slt.types import ModelVersion, Sample
 
 __all__ = ["Engine"]
 
@@ -109,6 +111,10 @@ class Engine:
     def adopt(self, version: ModelVersion) -> None:
         """Begin with a model of an earlier run, before the first event; `version` is its row in this run."""
         self._core.learner.adopt(version)
+
+    def adopt_samples(self, samples: Iterable[Sample]) -> int:
+        """Begin with resolved samples of earlier runs, oldest first, before the first event; returns how many."""
+        return self._core.learner.adopt_samples(samples)
 
     def pending_fits(self) -> list[StartFit]:
         """Fits asked for whose result has not taken effect; a driver carries them out again after a resume."""
@@ -377,6 +383,9 @@ class Engine:
         version = core.learner.take_report(event.request, report)
         core.store(version)
         self._fit_judged = True
+        if report.is_failed:
+            title = f"{version.strategy}: fitting model v{version.version} failed; what was in force stays"
+            core.alert(f"fit_failed-{version.id}", title, report.verdict)
         if version.promoted:
             core.emit(UseModel(event.time, version.strategy, version.version, report.artefact))
 

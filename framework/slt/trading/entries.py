@@ -15,6 +15,7 @@ from slt.trading.exits import make_outlook
 from slt.trading.ledger import ENTERED, write_decision
 from slt.trading.portfolio import PendingEntry
 from slt.trading.risk import Refusal
+from slt.trading.scoring import lower_probability
 from slt.trading.selector import Candidate, opposed_symbols, rank
 from slt.trading.sizing import allowed_leverage, cap_size, floored_stop, round_trip_cost
 from slt.types import Account, Order, OrderRole, OrderSide, OrderType, Proposal, Sample, Size, Skip, orient
@@ -153,7 +154,7 @@ class EntryDesk:
         """The sizer's answer; one that raises or answers nonsense halts entries."""
         core, proposal = self._core, candidate.proposal
         try:
-            size = core.setup.sizer(proposal, proposal.confidence, candidate.p_win, account)
+            size = core.setup.sizer(proposal, proposal.confidence, self._believed(candidate), account)
             if isinstance(size, Skip) or (0 < size.notional < math.inf and 0 < size.margin < math.inf):
                 return size
             fault = f"answered {size!r}; allowed are a notional and a margin above 0, or a Skip"
@@ -162,12 +163,24 @@ class EntryDesk:
         core.fault(f"sizer `{core.setup.sizer_name}` {fault}")
         return Refusal("halted", f"entries are halted: {core.gates.state.halted}")
 
+    def _believed(self, candidate: Candidate) -> float | None:
+        """The probability to size on: the model's, or its lower bound where `risk.p_win_confidence` asks for it."""
+        confidence, p_win = self._core.setup.risk.p_win_confidence, candidate.p_win
+        if confidence == 0.0 or p_win is None:
+            return p_win
+        stored = self._core.learner.champion(candidate.proposal.strategy).stored
+        curve = stored.metrics.get("calibration", []) if stored is not None else []
+        lower = lower_probability(p_win, curve, confidence)
+        candidate.numbers["p_win_lower"] = lower
+        return lower
+
     def _account(self, candidate: Candidate, rules: SymbolRules) -> Account:
         core, numbers, proposal = self._core, candidate.numbers, candidate.proposal
         portfolio, risk = core.portfolio, core.setup.risk
         equity, in_use = portfolio.equity, portfolio.margin_in_use
         win_rate = _proven_win_rate(portfolio.results)
-        confidence = proposal.confidence if candidate.p_win is None else candidate.p_win
+        believed = self._believed(candidate)
+        confidence = proposal.confidence if believed is None else believed
         bracket = bracket_of(rules, risk.max_loss_at_stop * equity / (numbers["stop_fraction"] + numbers["cost_rate"]))
         leverage = allowed_leverage(risk, bracket, numbers["stop_fraction"], win_rate, confidence)
         numbers.update(equity=equity, margin_in_use=in_use, win_rate=win_rate, allowed_leverage=leverage)

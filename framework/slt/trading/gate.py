@@ -6,7 +6,7 @@ import hashlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from attrs import asdict, define, field
+from attrs import asdict, define, evolve, field
 
 from slt.config.sections import GateConfig
 from slt.errors import SltError
@@ -89,9 +89,10 @@ def evaluate(request: FitRequest, model: ModelSpecs, config: GateConfig) -> FitR
         )
         artefact = _fit_final(samples.take(trainable), model, request.seed)
     except Exception as error:  # noqa: BLE001 - whatever the plugin raises, the champion stays and the run goes on
-        return _refusal(request, case, f"the fit failed: {_one_line(error)}")
+        return evolve(_refusal(request, case, f"the fit failed: {_one_line(error)}"), is_failed=True)
     case.metrics["artefact_sha256"] = hashlib.sha256(artefact).hexdigest()
     case.metrics["importance"] = _explain(model, artefact, samples.names)
+    case.metrics["parameters"] = _parameters(model, artefact)
     _judge(case, request, walk, config)
     verdict = "refused: " + "; ".join(case.against) if case.against else "promoted: " + ", ".join(case.shown)
     return FitReport(request.id, not case.against, verdict, case.metrics, artefact)
@@ -166,6 +167,13 @@ def _explain(model: ModelSpecs, artefact: bytes, names: tuple[str, ...]) -> dict
         shares = ask_model(model.slt_explain_model, artefact=artefact, names=names)
         return {str(name): float(share) for name, share in shares.items()}
     except Exception:  # noqa: BLE001 - the contract: a model that cannot explain itself shows no importance
+        return {}
+
+
+def _parameters(model: ModelSpecs, artefact: bytes) -> dict[str, Any]:
+    try:
+        return dict(ask_model(model.slt_describe_model, artefact=artefact))
+    except Exception:  # noqa: BLE001 - the hook is optional, and a model that cannot describe itself is still a model
         return {}
 
 

@@ -14,6 +14,8 @@ from slt.trading.demotion import Outcome, Record, judge_record, make_record
 from slt.types import MINUTE_MS, FitReport, FitRequest, ModelVersion, Sample, SampleSet, Trade
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from slt.config import LearningConfig
     from slt.trading.demotion import Decay
 
@@ -205,6 +207,25 @@ class Learner:
         record = None if use is None else Record.from_json(version.version, use)
         state.champion = Champion(version.version, version.artefact, record, version)
         state.fits = version.version
+
+    def adopt_samples(self, samples: Iterable[Sample]) -> int:
+        """Begin with resolved samples of earlier runs, oldest first; returns how many were taken.
+
+        They train and score as this run's own do, but do not count towards its next fit, and what another run's model
+        said of them is forgotten: versions are numbered anew in each run.
+
+        Raises:
+            ValueError: One has another schema, or is not resolved.
+        """
+        taken = 0
+        for sample in samples:
+            if sample.schema_hash != self.schema_hash or sample.resolved_time is None:
+                raise ValueError(f"sample {sample.id} is of another schema, or not resolved")
+            state = self.states[sample.strategy]
+            kept = state.resolved if sample.source == "trade" else state.shadows
+            kept.append(evolve(sample, model_version=0, p_win=None))
+            taken += 1
+        return taken
 
     def due_demotions(self, time: int) -> list[Demotion]:
         """The models that have decayed in use, each already out of its place; to be asked once an hour of event time.

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from slt.statistics import wilson_interval
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -70,6 +73,26 @@ def calibration_error(curve: list[dict[str, Any]]) -> float:
     """Expected calibration error: mean distance of a `calibration_curve` from the diagonal, weighted by count."""
     rows = sum(point["count"] for point in curve)
     return float(sum(point["count"] * abs(point["predicted"] - point["observed"]) for point in curve) / rows)
+
+
+def lower_probability(p: float, curve: list[dict[str, Any]], confidence: float) -> float:
+    """One-sided lower bound of a calibrated probability, as far as its bin of the `calibration_curve` proves it.
+
+    The Wilson lower bound of `p` from as many trials as the bin whose mean prediction is nearest had out-of-sample
+    predictions: a model that was judged on few trades is believed less.
+
+    Args:
+        p: The prediction in [0, 1].
+        curve: Of the model's out-of-sample predictions; empty where none is known.
+        confidence: One-sided, from 0.5 (no bound: `p` itself) to below 1.
+
+    Returns:
+        At most `p`; 0 for an empty curve.
+    """
+    if not curve:
+        return 0.0
+    count = min(curve, key=lambda point: abs(point["predicted"] - p))["count"]
+    return min(p, wilson_interval(p * count, count, NormalDist().inv_cdf(confidence))[0])
 
 
 def block_length(time: NDArray[np.int64], resolved_time: NDArray[np.int64]) -> int:

@@ -93,6 +93,7 @@ class FitReport:
         verdict: One line: why.
         metrics: JSON types only; see `ModelVersion.metrics`.
         artefact: The challenger; empty when there was none.
+        is_failed: The fit itself failed (killed, out of memory or time, a broken plugin), so a person should know.
     """
 
     request_id: str
@@ -100,3 +101,4 @@ class FitReport:
     verdict: str
     metrics: dict[str, Any] = field(factory=dict)
     artefact: bytes = b""
+    is_failed: bool = False

@@ -10,7 +10,7 @@ from attrs import evolve
 import slt.run.execution
 from slt.storage.contract import Query
 from slt.trading.registry import promote_by_hand
-from slt.types import ModelVersion
+from slt.types import ModelVersion, Sample
 
 FEED = ("feeds", "synthetic")
 
@@ -29,16 +29,19 @@ def shared(runner, monkeypatch):
     monkeypatch.setattr(slt.run.execution, "build_plugins", with_kept_storage)
 
     class Shared:
-        def run(self, *, start="2024-01-01", start_model="none", days=1):
-            learning = {"start_model": start_model, "fit_every_trades": 20}
+        def run(self, *, start="2024-01-01", start_model="none", start_samples="none", days=1):
+            learning = {"start_model": start_model, "start_samples": start_samples, "fit_every_trades": 20}
             settings = runner.settings(days=days, learning=learning, gate={"min_samples": 20, "min_per_outcome": 2})
             options = {**settings.options, FEED: {**settings.options[FEED], "start": start}}
             return runner.run(evolve(settings, options=options))
 
         def rows(self):
+            return self.read(ModelVersion)
+
+        def read(self, kind):
             async def work():
                 await kept[0].hooks.slt_open_storage()
-                return await kept[0].hooks.slt_read_records(query=Query(ModelVersion))
+                return await kept[0].hooks.slt_read_records(query=Query(kind))
 
             return asyncio.run(work())
 
@@ -100,3 +103,43 @@ def test_damaged_artefact_makes_way_for_the_one_below(shared, trained, caplog):
     shared.run(start="2024-02-01", start_model="latest")
     assert begun_with(shared) == [(trained.strategy, trained.version)]
     assert "stored model refused" in caplog.text
+
+
+def stored_samples(shared):
+    return [s for s in shared.read(Sample) if s.run_id == "t-001" and s.resolved_time is not None]
+
+
+def test_new_run_fits_on_the_samples_of_an_earlier_one(shared):
+    shared.run(days=3)
+    shared.run(start="2024-02-01", days=2)
+    shared.run(start="2024-02-01", days=2, start_samples="latest")
+    earlier = {s.strategy: [] for s in stored_samples(shared)}
+    for sample in stored_samples(shared):
+        earlier[sample.strategy].append(sample)
+    fits = {(m.run_id, m.strategy, m.version): m for m in shared.rows()}
+    pairs = [(m, fits["t-003", m.strategy, m.version]) for m in shared.rows() if m.run_id == "t-002"]
+    assert pairs
+    for alone, helped in pairs:
+        known = earlier[alone.strategy]
+        assert len(known) > 20
+        assert helped.samples - alone.samples == len(known)
+        shadows = helped.metrics["shadows"] - alone.metrics["shadows"]
+        assert shadows == sum(s.source == "shadow" for s in known)
+
+
+def test_samples_of_another_schema_are_left_out_with_what_to_do(shared, caplog):
+    shared.run(days=2)
+    for row in shared.read(Sample):
+        shared.put(evolve(row, schema_hash="other"))
+    shared.run(start="2024-02-01", start_samples="latest")
+    assert "stored samples are of other features" in caplog.text
+    assert "slt train" in caplog.text
+
+
+def test_samples_resolved_after_the_start_of_the_data_are_never_taken(shared):
+    shared.run(days=2)
+    shared.run(days=2, start_samples="latest")
+    fits = {(m.run_id, m.strategy, m.version): m.samples for m in shared.rows()}
+    again = {key: samples for key, samples in fits.items() if key[0] == "t-002"}
+    assert again
+    assert all(fits["t-001", *key[1:]] == samples for key, samples in again.items())

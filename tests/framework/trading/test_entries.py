@@ -6,7 +6,7 @@ from attrs import evolve
 
 from slt.config import RiskConfig
 from slt.events import BarsClosed, Store, SubmitOrder
-from slt.types import Decision, OrderIntent, OrderRole, OrderType, Size, Skip
+from slt.types import Decision, ModelVersion, OrderIntent, OrderRole, OrderType, Size, Skip
 
 LONG = (0, 0, 1, 98.0, 103.0)
 
@@ -244,3 +244,34 @@ def test_account_that_lost_everything_enters_nothing_more(bench, look):
     desk.portfolio.wallet = 0.0
     desk.close(desk.block(proposals=[LONG], start=look.start + 86_400_000))
     assert outcome(desk)[-1] == ("AAAUSDT", "daily_loss")
+
+
+CURVE = [{"predicted": 0.4, "observed": 0.35, "count": 40}, {"predicted": 0.6, "observed": 0.62, "count": 40}]
+
+
+@pytest.mark.parametrize(("confidence", "sized_on"), [(0.0, 0.6), (0.5, 0.6), (0.9, 0.49868)])
+def test_size_follows_the_lower_bound_of_p_win_where_asked(bench, confidence, sized_on):
+    asked = []
+
+    def sizer(proposal, confidence, p_win, account):
+        asked.append(p_win)
+        return Size(notional=1_000.0, margin=1_000.0 / account.leverage)
+
+    desk = bench(risk=RiskConfig(p_win_confidence=confidence), sizer=sizer)
+    champion = ModelVersion(
+        "m", "r", "test", 3, "s", 0, 0, 80, promoted=True, verdict="", metrics={"calibration": CURVE}
+    )
+    desk.engine.adopt(champion)
+    desk.close(desk.block(proposals=[LONG], p_win=0.6, version=3))
+    assert asked == [pytest.approx(sized_on, abs=1e-4)]
+    (decision,) = desk.decisions()
+    assert decision.p_win == pytest.approx(0.6)
+    assert ("p_win_lower" in decision.numbers) == (confidence > 0)
+
+
+def test_lower_bound_without_out_of_sample_predictions_is_zero(bench):
+    asked = []
+    sizer = lambda proposal, confidence, p_win, account: asked.append(p_win) or Skip("no")  # noqa: E731
+    desk = bench(risk=RiskConfig(p_win_confidence=0.9), sizer=sizer)
+    desk.close(desk.block(proposals=[LONG], p_win=0.6, version=3))
+    assert asked == [0.0]

@@ -143,3 +143,19 @@ def test_champion_predictions_are_given_only_for_its_own_decisions(desk, look):
     samples = learner._samples(state, look.start + 10**9)
     assert np.isnan(samples.p_champion[:2]).all()
     assert samples.p_champion[2] == pytest.approx(0.7)
+
+
+def test_fit_that_failed_is_told_once_and_the_next_is_unharmed(desk, look):
+    for i in range(2):
+        close_one(desk, look, 10 * i, win=True)
+    (request,) = look.fits(close_one(desk, look, 20, win=True))
+    failure = FitReport(request.id, promoted=False, verdict="refused: out of memory", is_failed=True)
+    commands = desk.give(ModelReady(request.effective_time, request, failure))
+    (notice,) = look.notices(commands)
+    assert (notice.kind, notice.fields[0]) == ("alert", ("Detail", "refused: out of memory"))
+    assert "fitting model v1 failed" in notice.title
+    assert desk.engine.champion("test") == (0, b"")
+    for i in range(3, 5):
+        close_one(desk, look, 10 * i, win=True)
+    (second,) = look.fits(close_one(desk, look, 50, win=True))
+    assert second.version == 2
