@@ -29,7 +29,7 @@ import slt.storage.contract
 import slt.testing
 import slt.types
 from slt.cli.root import root
-from slt.config import KERNEL_SECTIONS, options_of
+from slt.config import KERNEL_SECTIONS, SINGLE_KINDS, options_of
 from slt.hookspecs import KINDS
 from slt.loader import Installed, find_plugins, import_plugin
 
@@ -45,6 +45,7 @@ _SINGULAR = {
     "feeds": "feed",
     "brokers": "broker",
     "storages": "storage",
+    "caches": "cache",
     "features": "feature set",
     "models": "model",
     "strategies": "strategy",
@@ -52,7 +53,6 @@ _SINGULAR = {
     "exits": "exit",
     "notifiers": "notifier",
 }
-_SINGLE = {"feeds": "feed", "brokers": "broker", "storages": "storage", "models": "model", "sizers": "sizer"}
 _EXIT_CODES = (
     ("0", "Fine."),
     ("1", "Something else failed: the feed, the broker, the database, a model, the disk."),
@@ -185,7 +185,7 @@ def _plugins() -> str:
 
 def _plugin(plugin: Installed) -> list[str]:
     config_class: type = import_plugin(plugin.kind, plugin.name)[1].config_class  # type: ignore[attr-defined] # checked
-    single = _SINGLE.get(plugin.kind)
+    single = SINGLE_KINDS.get(plugin.kind)
     choice = f'{single} = "{plugin.name}"' if single else f'{plugin.kind} = ["{plugin.name}"]'
     return [
         f"## {plugin.kind}: {plugin.name}",

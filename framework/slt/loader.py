@@ -24,6 +24,7 @@ from slt.errors import ConfigError, PluginError, PluginLoadError, PluginNotFound
 from slt.hookspecs import (
     KINDS,
     BrokerSpecs,
+    CacheSpecs,
     ExitSpecs,
     FeatureSpecs,
     FeedSpecs,
@@ -124,6 +125,7 @@ class Plugins:
     feed: Loaded[FeedSpecs]
     broker: Loaded[BrokerSpecs]
     storage: Loaded[StorageSpecs]
+    cache: Loaded[CacheSpecs] | None
     features: tuple[Loaded[FeatureSpecs], ...]
     strategies: tuple[Loaded[StrategySpecs], ...]
     model: Loaded[ModelSpecs] | None
@@ -215,6 +217,7 @@ def build_plugins(settings: Settings) -> Plugins:
         feed=made["feeds"][0],
         broker=made["brokers"][0],
         storage=made["storages"][0],
+        cache=made["caches"][0] if made["caches"] else None,
         features=tuple(made["features"]),
         strategies=tuple(made["strategies"]),
         model=made["models"][0] if made["models"] else None,

@@ -70,6 +70,8 @@ class Writer:
         options: Sizes and waits.
         sleep: How to wait before a retry and between two fsyncs.
         jitter: Random numbers in [0, 1) that spread the retries.
+        on_written: Told of the records of every try to write them, failed ones too: a try that was given up may still
+            have been carried out.
 
     Attributes:
         written: Records the database has confirmed, repetitions by id included.
@@ -87,6 +89,7 @@ class Writer:
         *,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         jitter: Callable[[], float] = random.random,
+        on_written: Callable[[Sequence[Record]], None] | None = None,
     ) -> None:
         self.written = 0
         self.failures = 0
@@ -98,6 +101,7 @@ class Writer:
         self._options = options or WriterOptions()
         self._sleep = sleep
         self._jitter = jitter
+        self._on_written = on_written
         self._batch_limit = self._options.batch_records
         # Positions inside are the journal's; the caller's start at 0, which is `_offset` here.
         self._offset = 0
@@ -285,6 +289,9 @@ class Writer:
         except Exception as error:  # noqa: BLE001 - whatever a plugin raises, the run goes on and the batch is repeated
             self._note_failure(error)
             return False
+        finally:
+            if self._on_written is not None:
+                self._on_written(records)
         self.written += len(records)
         self.failures_in_a_row = 0
         self._batch_limit = min(self._batch_limit * 2, self._options.batch_records)
