@@ -43,7 +43,7 @@ def inspect_order(order: Order, slot: Slot, account: MarginAccount, *, is_fresh:
         if needs_position and held * order.side >= 0:
             return order, "reduce-only: there is no position to reduce (-2022)"
         return cleaned, ""
-    if account.is_isolated and held and cleaned.leverage < slot.leverage:
+    if slot.is_isolated and held and cleaned.leverage < slot.leverage:
         return order, f"leverage {cleaned.leverage} is below the position's {slot.leverage} (-4161)"
     needed, available = reservation(cleaned, slot, account), account.available()
     if needed > available:

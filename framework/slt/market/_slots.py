@@ -20,7 +20,18 @@ __all__ = ["Slot", "Working", "new_slot"]
 
 _DUST = 1e-12
 """Share of a fill below which what is left of a position is float noise, where no step size says so."""
-_KEPT = ("leverage", "quantity", "entry_price", "margin", "last", "time", "price", "is_gap", "is_underway")
+_KEPT = (
+    "leverage",
+    "is_isolated",
+    "quantity",
+    "entry_price",
+    "margin",
+    "last",
+    "time",
+    "price",
+    "is_gap",
+    "is_underway",
+)
 
 
 @define(eq=False)
@@ -35,6 +46,7 @@ class Working:
         sequence: Age; lower is older.
         reserved: Margin and fee kept free for it, quote currency.
         is_ready: It may fill on the way to the point under way; a market order waits for the next point.
+        slice: Base units that fill at a time; 0 = all at once.
     """
 
     order: Order
@@ -44,6 +56,7 @@ class Working:
     sequence: int
     reserved: float = 0.0
     is_ready: bool = True
+    slice: float = 0.0
 
 
 @define(eq=False)
@@ -53,6 +66,7 @@ class Slot:
     Attributes:
         rules: Trading rules.
         leverage: As set.
+        is_isolated: Its position is backed by its own margin only; else by the wallet.
         decimals: Places that quantities are kept to; None = the rules have no step.
         quantity: Signed base units held; 0 = flat.
         entry_price: Mean entry price; 0 when flat.
@@ -75,6 +89,7 @@ class Slot:
 
     rules: SymbolRules
     leverage: int
+    is_isolated: bool
     decimals: int | None
     quantity: float = 0.0
     entry_price: float = 0.0
@@ -134,6 +149,7 @@ class Slot:
                     "sequence": one.sequence,
                     "reserved": one.reserved,
                     "is_ready": one.is_ready,
+                    "slice": one.slice,
                 }
                 for one in self.orders
             ],
@@ -142,17 +158,20 @@ class Slot:
     def unpack(self, packed: dict[str, Any]) -> None:
         """Take back what `pack` gave."""
         for name in _KEPT:
-            setattr(self, name, packed[name])
+            setattr(self, name, packed.get(name, getattr(self, name)))
         self.orders = [Working(**{**one, "order": order_from(one["order"])}) for one in packed["orders"]]
         self.seek_funding()
 
 
-def new_slot(rules: SymbolRules, default_leverage: int, funding: FundingRates | None) -> Slot:
+def new_slot(
+    rules: SymbolRules, default_leverage: int, funding: FundingRates | None, *, is_isolated: bool = True
+) -> Slot:
     """An empty slot.
 
     Args:
         rules: Trading rules of the symbol.
         default_leverage: Leverage until an order sets it; lowered to what the brackets allow.
+        is_isolated: Whether its position is backed by its own margin only.
         funding: Settlements; None = none.
 
     Raises:
@@ -161,6 +180,7 @@ def new_slot(rules: SymbolRules, default_leverage: int, funding: FundingRates | 
     slot = Slot(
         rules=rules,
         leverage=min(default_leverage, rules.brackets[0].max_leverage),
+        is_isolated=is_isolated,
         decimals=_decimals(rules),
     )
     if funding is not None:

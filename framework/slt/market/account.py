@@ -27,13 +27,18 @@ class MarketSettings:
 
     Attributes:
         margin_type: ``"isolated"``: a position can lose its own margin and no more. ``"cross"``: the wallet backs all.
+            What a symbol has until `Book.set_margin_type` gives it another.
         default_leverage: Leverage of a symbol until an order sets it; the symbol's brackets may lower it.
         liquidation_fee_fraction: Fee of a forced close as a fraction of its notional; never more than what is left.
+        fill_slices: Parts of equal size in which an order fills, each at a price point of its own; 1 = in full.
+        price_life_ms: How old the last price may be to count as the price now.
     """
 
     margin_type: str = field(default="isolated", validator=in_(("isolated", "cross")))
     default_leverage: int = field(default=20, validator=ge(1))
     liquidation_fee_fraction: float = field(default=0.015, validator=ge(0.0))
+    fill_slices: int = field(default=1, validator=ge(1))
+    price_life_ms: int = field(default=1_000, validator=ge(0))
 
 
 @frozen
@@ -66,13 +71,11 @@ class MarginAccount:
 
     Args:
         wallet: Wallet balance to start with, quote currency.
-        is_isolated: Isolated margin; else cross.
     """
 
-    def __init__(self, wallet: float, *, is_isolated: bool) -> None:
+    def __init__(self, wallet: float) -> None:
         self.wallet = wallet
         self.reserved = 0.0
-        self.is_isolated = is_isolated
         self.held: dict[str, Slot] = {}
 
     def equity(self) -> float:
@@ -81,7 +84,7 @@ class MarginAccount:
 
     def margin_of(self, slot: Slot) -> float:
         """Margin that a position binds now."""
-        if self.is_isolated:
+        if slot.is_isolated:
             return slot.margin
         return initial_margin(abs(slot.quantity), slot.last, slot.leverage) if slot.quantity else 0.0
 
@@ -91,7 +94,7 @@ class MarginAccount:
 
     def available(self) -> float:
         """What a new order may bind; below 0 when a cross account is over-stretched."""
-        return (self.wallet if self.is_isolated else self.equity()) - self.margin_in_use()
+        return self.wallet + self._cross_unrealised() - self.margin_in_use()
 
     def opening_cost(self, slot: Slot, signed: float, price: float, leverage: int) -> float:
         """Margin and taker fee that the opening part of a trade needs, less what its closing part sets free."""
@@ -101,7 +104,7 @@ class MarginAccount:
         if not closing:
             return cost
         freed = self.margin_of(slot) * closing / abs(slot.quantity)
-        return cost - freed - (unrealised_pnl(slot.side, closing, slot.entry_price, price) if self.is_isolated else 0.0)
+        return cost - freed - (unrealised_pnl(slot.side, closing, slot.entry_price, price) if slot.is_isolated else 0.0)
 
     def liquidation_price(self, slot: Slot) -> float | None:
         """Where the exchange takes the position over; None = nowhere, or no position."""
@@ -148,7 +151,7 @@ class MarginAccount:
         if opening:
             kept = abs(before) - closing
             slot.entry_price = (kept * slot.entry_price + opening * price) / (kept + opening)
-            if self.is_isolated:
+            if slot.is_isolated:
                 slot.margin += initial_margin(opening, price, slot.leverage)
         if slot.quantity:
             self.held[symbol] = slot
@@ -162,7 +165,7 @@ class MarginAccount:
     def pay_funding(self, slot: Slot, rate: float) -> float:
         """Book a funding settlement on the position held, at the last price; positive was paid."""
         amount = slot.quantity * slot.last * rate
-        if self.is_isolated:
+        if slot.is_isolated:
             amount = min(amount, slot.margin)
             slot.margin -= amount
         else:
@@ -170,16 +173,21 @@ class MarginAccount:
         self.wallet -= amount
         return amount
 
+    def cross_wallet(self) -> float:
+        """The part of the wallet that no isolated position binds: what backs the cross positions."""
+        return self.wallet - sum(slot.margin for slot in self.held.values() if slot.is_isolated)
+
+    def _cross_unrealised(self) -> float:
+        return sum(slot.unrealised for slot in self.held.values() if not slot.is_isolated)
+
     def _left(self) -> float:
         """What a fee can be paid from, at least 0."""
-        if self.is_isolated:
-            return max(0.0, self.wallet - sum(slot.margin for slot in self.held.values()))
-        return max(0.0, self.equity())
+        return max(0.0, self.cross_wallet() + self._cross_unrealised())
 
     def _backing(self, slot: Slot) -> tuple[float, float, float]:
         """Wallet, maintenance margin and unrealised profit of the others: what stands behind a position."""
-        if self.is_isolated:
+        if slot.is_isolated:
             return slot.margin, 0.0, 0.0
-        others = [other for other in self.held.values() if other is not slot]
+        others = [other for other in self.held.values() if other is not slot and not other.is_isolated]
         maintenance = sum(maintenance_margin(other.rules, other.quantity * other.last) for other in others)
-        return self.wallet, maintenance, sum(other.unrealised for other in others)
+        return self.cross_wallet(), maintenance, sum(other.unrealised for other in others)

@@ -8,6 +8,8 @@ order is liquidation, stop, exit, target, then age. Rules, in full:
   limit that the market has already passed when it arrives fills at once at the last price as taker, without slippage.
 * A market order fills at the next point that the book is given. One with a `level` fills there if the price crosses it
   on the way (to the next point, or to the one under way), else at the end of the way.
+* With `MarketSettings.fill_slices` an order fills in parts, one at each point that sets it off; a stop or take-profit
+  is a market order after its first.
 * A reduce-only order shrinks to the position (the rest expires) and expires when there is none to reduce.
 * An entry that cannot be paid for is rejected when it comes, or expires when it would fill.
 * The last price stands in for the mark price.
@@ -22,12 +24,17 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from attrs import evolve
+
 from slt.errors import BrokerError
 from slt.market._admission import inspect_order, reservation
+from slt.market._crossing import crossing, level_of, passed
+from slt.market._desk import AccountDesk
 from slt.market._plain import as_plain, event_from
 from slt.market._slots import Slot, Working, new_slot
-from slt.market.account import ExchangePosition, MarginAccount, MarketSettings
+from slt.market.account import MarginAccount, MarketSettings
 from slt.market.margin import unrealised_pnl
+from slt.rules import floor_quantity
 from slt.types import (
     Fill,
     FillCause,
@@ -37,27 +44,31 @@ from slt.types import (
     OrderStatus,
     OrderType,
     OrderUpdate,
+    PricePoint,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from slt.types import FundingRates, PricePoint, SymbolRules
+    from slt.types import FundingRates, SymbolRules
 
 __all__ = ["Book"]
 
 Event = Fill | OrderUpdate | FundingPayment
 
 _PRIORITY = {OrderRole.STOP: 1, OrderRole.EXIT: 2, OrderRole.TARGET: 3, OrderRole.ENTRY: 4}
-_FRESH_MS = 1_000
-"""How old the last price may be to count as the price now."""
 _REMEMBERED = 500
 """Finished orders that are remembered, for questions and against sending twice."""
+_FORCED_IDS = {
+    FillCause.LIQUIDATION: "autoclose",
+    FillCause.AUTO_DELEVERAGING: "adl",
+    FillCause.ORDER: "settlement",
+}
 _NOISE = 1e-9
 """Quote currency, or share of an amount, that is float noise."""
 
 
-class Book:
+class Book(AccountDesk):
     """A simulated exchange for one account in one-way mode. Plain state, no I/O, no clock, no randomness.
 
     Args:
@@ -77,57 +88,15 @@ class Book:
         settings: MarketSettings | None = None,
         funding: Mapping[str, FundingRates] | None = None,
     ) -> None:
-        self.settings = settings or MarketSettings()
-        leverage, rates = self.settings.default_leverage, funding or {}
-        self._slots = {symbol: new_slot(one, leverage, rates.get(symbol)) for symbol, one in rules.items()}
-        self._is_isolated = self.settings.margin_type == "isolated"
-        self._account = MarginAccount(wallet, is_isolated=self._is_isolated)
+        settings, rates = settings or MarketSettings(), funding or {}
+        leverage, is_isolated = settings.default_leverage, settings.margin_type == "isolated"
+        slots = {
+            symbol: new_slot(one, leverage, rates.get(symbol), is_isolated=is_isolated) for symbol, one in rules.items()
+        }
+        super().__init__(wallet, settings, slots)
         self._history: dict[str, list[Fill | OrderUpdate]] = {}
         self._sequence = 0
         self._trade_id = 0
-
-    # -- the account -----------------------------------------------------------------------------------------------
-
-    @property
-    def wallet(self) -> float:
-        """Wallet balance: start plus everything realised, less fees and funding."""
-        return self._account.wallet
-
-    @property
-    def equity(self) -> float:
-        """Wallet plus unrealised profit at the last prices."""
-        return self._account.equity()
-
-    @property
-    def margin_in_use(self) -> float:
-        """Margin of positions and working entries."""
-        return self._account.margin_in_use()
-
-    @property
-    def available(self) -> float:
-        """What a new entry may bind, at least 0."""
-        return max(0.0, self._account.available())
-
-    def positions(self) -> tuple[ExchangePosition, ...]:
-        """Open positions by symbol."""
-        account = self._account
-        return tuple(
-            ExchangePosition(
-                symbol=symbol,
-                side=slot.side,
-                quantity=abs(slot.quantity),
-                entry_price=slot.entry_price,
-                leverage=slot.leverage,
-                margin=account.margin_of(slot),
-                unrealised=slot.unrealised,
-                liquidation_price=account.liquidation_price(slot),
-            )
-            for symbol, slot in sorted(account.held.items())
-        )
-
-    def open_orders(self, symbol: str) -> tuple[Order, ...]:
-        """Working orders of a symbol, oldest first."""
-        return tuple(working.order for working in self._slot(symbol).orders)
 
     # -- orders ----------------------------------------------------------------------------------------------------
 
@@ -148,7 +117,7 @@ class Book:
         slot = self._slots.get(order.symbol)
         if slot is None:
             return [self._update(order, order.time, OrderStatus.REJECTED, f"no rules for {order.symbol} (-1121)")]
-        is_fresh = slot.time + _FRESH_MS >= order.time and not math.isnan(slot.last)
+        is_fresh = slot.time + self.settings.price_life_ms >= order.time and not math.isnan(slot.last)
         order, reason = inspect_order(order, slot, self._account, is_fresh=is_fresh)
         if reason:
             return [self._update(order, order.time, OrderStatus.REJECTED, reason)]
@@ -176,28 +145,30 @@ class Book:
             # Nobody followed this symbol: its last price says nothing about where the price is now.
             slot.last = math.nan
         events: list[Fill | OrderUpdate] = [self._update(order, order.time, OrderStatus.ACCEPTED)]
-        if is_fresh and order.type == OrderType.LIMIT and order.side * (_level(order) - slot.last) >= 0:
-            events += self._execute(order, slot, slot.last, order.time, is_maker=False)
+        if is_fresh and order.type == OrderType.LIMIT and order.side * (level_of(order) - slot.last) >= 0:
+            part = self._new_working(order, slot, 0.0)
+            events += self._fill(part, slot, slot.last, order.time, is_maker=False)
         else:
-            self._rest(order, slot, reserved)
+            self._account.reserved += reserved
+            slot.orders.append(self._new_working(order, slot, reserved))
         self._refresh(slot)
         return events
 
-    def _rest(self, order: Order, slot: Slot, reserved: float) -> None:
+    def _new_working(self, order: Order, slot: Slot, reserved: float) -> Working:
         self._sequence += 1
-        self._account.reserved += reserved
         is_market = order.type == OrderType.MARKET
         direction = order.side if order.type == OrderType.STOP_MARKET else -order.side
-        slot.orders.append(
-            Working(
-                order=order,
-                level=order.level if is_market else _level(order),
-                direction=0 if is_market else direction,
-                priority=_PRIORITY[order.role],
-                sequence=self._sequence,
-                reserved=reserved,
-                is_ready=not is_market or order.level is not None,
-            )
+        slices = self.settings.fill_slices
+        part = floor_quantity(slot.rules, order.quantity / slices, is_market=is_market) if slices > 1 else 0.0
+        return Working(
+            order=order,
+            level=order.level if is_market else level_of(order),
+            direction=0 if is_market else direction,
+            priority=_PRIORITY[order.role],
+            sequence=self._sequence,
+            reserved=reserved,
+            is_ready=not is_market or order.level is not None,
+            slice=part,
         )
 
     # -- prices ----------------------------------------------------------------------------------------------------
@@ -262,7 +233,7 @@ class Book:
         chosen: Working | None = None
         reference = price
         for working in slot.orders:
-            found = _crossing(working, start, price)
+            found = crossing(working, start, price)
             if found is not None:
                 key = (abs(found - start), working.priority, working.sequence)
                 if best is None or key < best:
@@ -277,40 +248,85 @@ class Book:
             return []
         self._remove(slot, chosen)
         is_maker = chosen.order.type == OrderType.LIMIT
-        events = self._execute(chosen.order, slot, reference, point.time, is_maker=is_maker)
+        events = self._fill(chosen, slot, reference, point.time, is_maker=is_maker)
         self._refresh(slot)
         return list(events)
 
     def _liquidation_crossing(self, slot: Slot, start: float, price: float) -> float | None:
         if not slot.quantity:
             return None
-        level = slot.liquidation if self._is_isolated else self._account.liquidation_price(slot)
-        return None if level is None else _passed(level, -slot.side, start, price)
+        level = slot.liquidation if slot.is_isolated else self._account.liquidation_price(slot)
+        return None if level is None else passed(level, -slot.side, start, price)
 
     def _liquidate(self, slot: Slot, point: PricePoint, reference: float) -> list[Event]:
-        self._trade_id += 1
-        signed = -slot.quantity
-        side, quantity = (1, signed) if signed > 0 else (-1, -signed)
         price = self._account.bounded(slot, reference)
-        asked = quantity * price * self.settings.liquidation_fee_fraction
-        if self._is_isolated:
-            backing = slot.margin + unrealised_pnl(slot.side, quantity, slot.entry_price, price)
+        asked = abs(slot.quantity) * price * self.settings.liquidation_fee_fraction
+        if slot.is_isolated:
+            backing = slot.margin + unrealised_pnl(slot.side, abs(slot.quantity), slot.entry_price, price)
             asked = min(asked, max(0.0, backing))
-        fee = self._account.trade(point.symbol, slot, signed, price, asked)
+        return [self._force(slot, abs(slot.quantity), price, asked, point.time, FillCause.LIQUIDATION)]
+
+    def force_close(self, symbol: str, time: int, cause: FillCause, fraction: float = 1.0) -> list[Event]:
+        """Close a position, or a share of it, at the last price as the exchange's own act.
+
+        Args:
+            symbol: Exchange name.
+            time: ms UTC.
+            cause: LIQUIDATION asks the liquidation fee; the others none.
+            fraction: Share of the position, above 0, at most 1; rounded down to the step unless 1.
+
+        Returns:
+            The fill; empty where there is nothing to close.
+        """
+        slot = self._slot(symbol)
+        if not slot.quantity or math.isnan(slot.last):
+            return []
+        if cause == FillCause.LIQUIDATION:
+            return self._liquidate(slot, PricePoint(time, symbol, slot.last), slot.last)
+        held = abs(slot.quantity)
+        quantity = held if fraction >= 1 else floor_quantity(slot.rules, held * fraction)
+        return (
+            [self._force(slot, quantity, self._account.bounded(slot, slot.last), 0.0, time, cause)] if quantity else []
+        )
+
+    def _force(self, slot: Slot, quantity: float, price: float, fee: float, time: int, cause: FillCause) -> Fill:
+        self._trade_id += 1
+        side, symbol = -slot.side, slot.rules.symbol
         fill = Fill(
-            time=point.time,
-            client_id=f"autoclose-{self._trade_id}",
-            symbol=point.symbol,
+            time=time,
+            client_id=f"{_FORCED_IDS[cause]}-{self._trade_id}",
+            symbol=symbol,
             side=side,
             quantity=quantity,
             price=price,
-            fee=fee,
+            fee=self._account.trade(symbol, slot, side * quantity, price, fee),
             trade_id=self._trade_id,
-            cause=FillCause.LIQUIDATION,
+            cause=cause,
         )
         self._history[fill.client_id] = [fill]
         self._refresh(slot)
-        return [fill]
+        return fill
+
+    def _fill(
+        self, working: Working, slot: Slot, reference: float, time: int, *, is_maker: bool
+    ) -> list[Fill | OrderUpdate]:
+        """Fill an order, or its next slice; what is left of it works on at the points after this one."""
+        order, part = working.order, working.slice
+        if not 0 < part < order.quantity:
+            return self._execute(order, slot, reference, time, is_maker=is_maker)
+        events = self._execute(evolve(order, quantity=part), slot, reference, time, is_maker=is_maker)
+        left = (
+            round(order.quantity - part, 12) if slot.decimals is None else round(order.quantity - part, slot.decimals)
+        )
+        if left > 0 and all(isinstance(event, Fill) for event in events):
+            working.order = evolve(order, quantity=left)
+            working.is_ready = False
+            if order.type != OrderType.LIMIT:
+                working.level, working.direction = None, 0
+            working.reserved = reservation(working.order, slot, self._account)
+            self._account.reserved += working.reserved
+            slot.orders.append(working)
+        return events
 
     def _execute(
         self, order: Order, slot: Slot, reference: float, time: int, *, is_maker: bool
@@ -351,12 +367,6 @@ class Book:
 
     # -- small parts -----------------------------------------------------------------------------------------------
 
-    def _slot(self, symbol: str) -> Slot:
-        slot = self._slots.get(symbol)
-        if slot is None:
-            raise BrokerError(f"{symbol}: the book has no rules for this symbol; known are {sorted(self._slots)}")
-        return slot
-
     def _remove(self, slot: Slot, working: Working) -> None:
         slot.orders.remove(working)
         self._account.reserved -= working.reserved
@@ -379,13 +389,13 @@ class Book:
             else:
                 ceiling = min(ceiling, working.level)
         slot.liquidation = None
-        if slot.quantity and self._is_isolated:
+        if slot.quantity and slot.is_isolated:
             slot.liquidation = self._account.liquidation_price(slot)
             if slot.liquidation is not None and slot.quantity > 0:
                 floor = max(floor, slot.liquidation)
             elif slot.liquidation is not None:
                 ceiling = min(ceiling, slot.liquidation)
-        is_slow = is_slow or bool(slot.quantity and not self._is_isolated)
+        is_slow = is_slow or bool(slot.quantity and not slot.is_isolated)
         slot.floor, slot.ceiling = floor, ceiling
         slot.is_slow = is_slow or not floor < slot.last < ceiling
 
@@ -423,33 +433,10 @@ class Book:
         """
         for symbol, packed in state["slots"].items():
             self._slot(symbol).unpack(packed)
-        account = self._account = MarginAccount(state["wallet"], is_isolated=self._is_isolated)
+        account = self._account = MarginAccount(state["wallet"])
         account.reserved = state["reserved"]
         account.held = {symbol: self._slots[symbol] for symbol in state["held"]}
         self._sequence, self._trade_id = state["sequence"], state["trade_id"]
         self._history = {client_id: [event_from(e) for e in events] for client_id, events in state["history"].items()}
         for slot in self._slots.values():
             self._refresh(slot)
-
-
-def _level(order: Order) -> float:
-    """The price that sets a limit or triggered order off."""
-    level = order.price if order.type == OrderType.LIMIT else order.stop_price
-    return math.nan if level is None else level
-
-
-def _crossing(working: Working, start: float, price: float) -> float | None:
-    """Where on the straight way from `start` to `price` an order fills; None = not on this way."""
-    if working.direction and working.level is not None:
-        return _passed(working.level, working.direction, start, price)
-    if not working.is_ready:
-        return None
-    level = working.level
-    return level if level is not None and min(start, price) <= level <= max(start, price) else price
-
-
-def _passed(level: float, direction: int, start: float, price: float) -> float | None:
-    """Where a level is met: on the way, at `start` if it was passed before; None = not."""
-    if direction < 0:
-        return min(level, start) if level >= min(start, price) else None
-    return max(level, start) if level <= max(start, price) else None
