@@ -39,6 +39,12 @@ _OPTIONAL: dict[str, Callable[..., Any] | None] = {
     "slt_snapshot_strategy": dict,
     "slt_restore_strategy": lambda *_, **__: None,
     "slt_forget_records": _nothing,
+    "slt_prune_records": None,
+    "slt_migrate_storage": None,
+    "slt_describe_storage": None,
+    "slt_hold_lock": None,
+    "slt_watch_lock": None,
+    "slt_release_lock": None,
     "slt_open_notifier": _nothing,
     "slt_close_notifier": _nothing,
 }

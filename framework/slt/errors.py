@@ -12,6 +12,7 @@
     ├── FeedError                  1  the market data source failed
     ├── BrokerError                1  the broker or exchange refused or is away
     ├── StorageError               1  the database refused or is away
+    │   └── RecordRefusedError     1  the database refuses a record for what it is; the writer sets it aside
     ├── ModelError                 1  a model artefact is unusable
     ├── RetryLaterError            1  a notifier's channel asked to wait; the outbox does
     └── StoppedError               5  the run was stopped by a person and can be resumed
@@ -32,6 +33,7 @@ __all__ = [
     "PluginError",
     "PluginLoadError",
     "PluginNotFoundError",
+    "RecordRefusedError",
     "RetryLaterError",
     "SltError",
     "StoppedError",
@@ -93,6 +95,10 @@ class BrokerError(SltError):
 
 class StorageError(SltError):
     """The database cannot be used."""
+
+
+class RecordRefusedError(StorageError):
+    """The database refuses records for what they are, and would for ever; the writer finds and sets them aside."""
 
 
 class ModelError(SltError):

@@ -10,7 +10,7 @@ entry-point group       contract              required hooks
 ======================  ====================  =======================================================
 ``slt.feeds``           `FeedSpecs`           ``slt_describe_market``, ``slt_read_bars``; a live feed all
 ``slt.brokers``         `BrokerSpecs`         all but the three of a live broker
-``slt.storages``        `StorageSpecs`        all but ``slt_forget_records``
+``slt.storages``        `StorageSpecs`        open, write, read and close
 ``slt.caches``          `CacheSpecs`          all
 ``slt.features``        `FeatureSpecs`        all
 ``slt.models``          `ModelSpecs`          all but ``slt_describe_model``
@@ -397,9 +397,11 @@ class StorageSpecs(Protocol):
     async def slt_open_storage(self) -> str:
         """Connect, bring the schema up to date, and describe the place in one line without any secret.
 
-        **Called** once before the run. **Returns** e.g. ``"embedded PostgreSQL 16 in ./data/postgres"``.
+        **Called** before the run. **Returns** e.g. ``"embedded PostgreSQL 16 in ./data/postgres"``.
 
-        **On error** raise `slt.errors.StorageError` with what to do; never the password.
+        **On error** raise `slt.errors.StorageError` with what to do; never the password. A paper or live run then goes
+        on with its journal alone and calls again until it succeeds, unless it is a `slt.errors.ConfigError`, which only
+        a person can help: then the run does not start. Nothing stays open.
 
         **Budget** network and disk; may take a minute at first use. **Since** 0.1.
 
@@ -415,7 +417,9 @@ class StorageSpecs(Protocol):
 
         **Args** `records`: any mixture of types, oldest first; of two with one id the later counts.
 
-        **On error** raise `slt.errors.StorageError`; the batch stays in the journal and is written again later.
+        **On error** raise `slt.errors.StorageError`; the batch stays in the journal and is written again later. Raise
+        its subclass `slt.errors.RecordRefusedError` only where a record can never be stored for what it is: the writer
+        halves the batch until it has found it, and sets it aside in a file.
 
         **Budget** network and disk, never blocking the event loop. **Since** 0.1.
 
@@ -454,6 +458,102 @@ class StorageSpecs(Protocol):
         disk, never blocking the event loop. **Since** 0.1.
 
         *In back-test and live*: the same.
+        """
+        ...
+
+    @hookspec
+    async def slt_prune_records(self, now: int) -> int:
+        """Delete what is older than the storage's own options allow, a bounded number at a time; never a trade.
+
+        Optional.
+
+        **Called** in paper and live runs once an hour, again and again until it returns 0.
+
+        **Args** `now`: event time, ms UTC.
+
+        **Returns** how many records were deleted. **On error** raise `slt.errors.StorageError`; logged, and tried
+        again an hour later. **Budget** network and disk, a second at most. **Since** 0.2.
+
+        *In back-test and live*: never in a back-test.
+        """
+        ...
+
+    @hookspec
+    async def slt_migrate_storage(self, is_dry_run: bool) -> list[str]:
+        """Bring the schema up to date, forward only, while no other process does.
+
+        Optional.
+
+        **Called** by ``slt db migrate`` on a storage that is not open; closes everything it opened.
+
+        **Args** `is_dry_run`: only find out what would be done, and whether it would succeed.
+
+        **Returns** a line for each step, in order; empty: nothing was missing.
+
+        **On error** raise `slt.errors.StorageError`; then nothing is changed. **Budget** as long as it takes.
+        **Since** 0.2.
+
+        *In back-test and live*: `slt_open_storage` does the same by itself.
+        """
+        ...
+
+    @hookspec
+    async def slt_describe_storage(self) -> list[tuple[str, str]]:
+        """Tell people where the records are, of what version the schema is, and how much there is of each kind.
+
+        Optional.
+
+        **Called** by ``slt db status`` on a storage that is not open; changes nothing, closes everything it opened.
+
+        **Returns** label and text of each line. **On error** raise `slt.errors.StorageError`. **Budget** some seconds.
+        **Since** 0.2.
+
+        *In back-test and live*: neither calls it.
+        """
+        ...
+
+    @hookspec
+    async def slt_hold_lock(self, name: str) -> bool:
+        """Take a named lock that one process at a time can hold, or make sure that this process still holds it.
+
+        Optional, together with the two hooks below. The lock lasts until `slt_release_lock`, the close of the storage,
+        or the end of the process, however it ends; it falls free within some seconds where the machine has gone.
+
+        **Called** by a live run: every second while it waits as a standby, and before an entry where there is doubt.
+
+        **Args** `name`: what is locked, e.g. an account.
+
+        **Returns** whether this process holds it now; False: another one does.
+
+        **On error** raise `slt.errors.StorageError`: the storage is away, and the lock counts as lost.
+
+        **Budget** network, 5 seconds. **Since** 0.2.
+
+        *In back-test and live*: live runs, and paper runs that ask for it.
+        """
+        ...
+
+    @hookspec
+    async def slt_watch_lock(self, name: str) -> None:
+        """Wait until a lock that `slt_hold_lock` took is lost, and notice that within 5 seconds.
+
+        **Called** in a task of its own after each `slt_hold_lock` that returned True.
+
+        **Args** `name`: as above. **Returns** when it is lost; at once where it is not held. **On error** it is lost.
+        **Budget** waits. **Since** 0.2.
+
+        *In back-test and live*: as `slt_hold_lock`.
+        """
+        ...
+
+    @hookspec
+    async def slt_release_lock(self, name: str) -> None:
+        """Give a lock up, so that a standby can take over at once; giving up what is not held is no error.
+
+        **Called** at the end of a run, before `slt_close_storage`. **Args** `name`: as above. **On error** logged.
+        **Budget** 5 seconds. **Since** 0.2.
+
+        *In back-test and live*: as `slt_hold_lock`.
         """
         ...
 

@@ -29,6 +29,8 @@ _EXPLANATIONS: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
         "refused the user or the password; correct {source}",
     ),
     ((asyncpg.InvalidCatalogNameError,), "has no such database; create it or correct {source}"),
+    ((asyncpg.ReadOnlySQLTransactionError,), "takes no writes: it is read-only, a standby perhaps"),
+    ((asyncpg.DiskFullError,), "has no space left on its disk"),
     ((asyncpg.TooManyConnectionsError,), "has no connection left; raise its max_connections or lower the pool's"),
     ((asyncpg.CannotConnectNowError,), "is starting or stopping; try again in a moment"),
     ((asyncpg.QueryCanceledError,), "took too long and cancelled the statement"),
@@ -38,6 +40,13 @@ _EXPLANATIONS: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
     ((ConnectionRefusedError,), "refused the connection; start the server or correct {source}"),
     ((FileNotFoundError,), "is not running; start the server or correct {source}"),
 )
+_LASTING = (
+    asyncpg.InvalidPasswordError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+    ssl.SSLCertVerificationError,
+)
+"""What only a person can change."""
 
 
 @frozen
@@ -100,22 +109,28 @@ def is_public(host: str) -> bool:
         return "." in name and not name.endswith(_PRIVATE_SUFFIXES)
 
 
-def explain(error: Exception, address: Address) -> SltError:
-    """The error to raise instead of what the driver raised: one line, what to do, no password."""
+def explain(error: BaseException, address: Address) -> SltError:
+    """The error to raise instead of what the driver raised: one line, what to do, no password.
+
+    Returns:
+        A `ConfigError` where waiting cannot help (user, password, name of the database, missing TLS), else a
+        `StorageError`.
+    """
     if isinstance(error, SltError):
         return error
     text = _explanation(error, address)
     if address.password:
         text = text.replace(address.password, "***")
-    return StorageError(text.replace("\n", " "))
+    is_lasting = isinstance(error, _LASTING) or _lacks_tls(error)
+    return (ConfigError if is_lasting else StorageError)(text.replace("\n", " "))
 
 
-def _explanation(error: Exception, address: Address) -> str:
+def _explanation(error: BaseException, address: Address) -> str:
     where = f"PostgreSQL at {address.place}"
     for kinds, text in _EXPLANATIONS:
         if isinstance(error, kinds):
             return f"{where} {text.format(source=address.source)}"
-    if isinstance(error, ConnectionError) and "SSL" in str(error):
+    if _lacks_tls(error):
         return f"{where} offers no TLS, which a public host must; write ?sslmode=disable only if you trust the network"
     if isinstance(error, asyncpg.PostgresError):
         words = error.args[0] if error.args else type(error).__name__
@@ -125,6 +140,10 @@ def _explanation(error: Exception, address: Address) -> str:
         reason = error.strerror or ("the connection was refused" if "Connect call" in str(error) else "no connection")
         return f"{where} cannot be reached: {reason}; start the server or correct {address.source}"
     return f"{where} failed: {type(error).__name__}"
+
+
+def _lacks_tls(error: BaseException) -> bool:
+    return isinstance(error, ConnectionError) and "SSL" in str(error)
 
 
 def _hosts(parts: SplitResult, options: Mapping[str, str]) -> list[tuple[str, str]]:

@@ -134,6 +134,13 @@ class Table:
         return f"DELETE FROM {self.name} WHERE run_id = $1 AND {time} >= $2"  # noqa: S608 - own names
 
     @cached_property
+    def prune(self) -> str:
+        """SQL that deletes at most $2 rows whose time is before $1."""
+        time = _TIME_COLUMNS.get(self.kind.__name__, "time")
+        some = f"SELECT ctid FROM {self.name} WHERE {time} < $1 LIMIT $2"  # noqa: S608 - own names
+        return f"DELETE FROM {self.name} WHERE ctid = ANY(ARRAY({some}))"  # noqa: S608 - own names
+
+    @cached_property
     def _list(self) -> str:
         return ", ".join(self.columns)
 

@@ -9,7 +9,7 @@ import os
 import asyncpg
 import pytest
 
-from slt.errors import ConfigError, StorageError
+from slt.errors import ConfigError, RecordRefusedError, StorageError
 from slt.storage.contract import Query
 from slt.storage.writer import Writer
 from slt.testing.storage import RECORD_KINDS, StorageConformance, canonical, make_record
@@ -54,7 +54,7 @@ async def test_write_failing_in_its_last_table_stores_nothing(storage, count):
     batch = [make_record(kind, number) for number in range(count) for kind in (Trade, Decision)]
     too_large = make_record(EquityPoint, 1, open_positions=2**63)
 
-    with pytest.raises(StorageError, match="value out of int64 range"):
+    with pytest.raises(RecordRefusedError, match="value out of int64 range"):
         await storage.slt_write_records([*batch, too_large])
 
     assert await storage.slt_read_records(Query(Trade)) == []
@@ -231,7 +231,7 @@ async def test_open_wrong_password_is_named_and_not_shown(server, database, monk
     await execute(server, "postgres", "SELECT pg_reload_conf()")
     monkeypatch.setenv("DATABASE_URL", f"postgresql://locked:wr0ng-Secret@/{database}?host={server.folder}")
     try:
-        with pytest.raises(StorageError) as caught:
+        with pytest.raises(ConfigError) as caught:
             await _open_until_rules_hold()
     finally:
         rules.write_text(before)
@@ -258,7 +258,7 @@ async def _open_until_rules_hold():
 async def test_open_unknown_database_says_so(server, monkeypatch):
     monkeypatch.setenv("DATABASE_URL", f"postgresql://postgres@/nowhere?host={server.folder}")
 
-    with pytest.raises(StorageError, match="has no such database"):
+    with pytest.raises(ConfigError, match="has no such database"):
         await PostgresStorage(PostgresStorageConfig()).slt_open_storage()
 
 
@@ -302,7 +302,7 @@ async def test_open_tls_required_but_absent_says_so(monkeypatch):
     port = server.sockets[0].getsockname()[1]
     monkeypatch.setenv("DATABASE_URL", f"postgresql://slt:hidden-word@127.0.0.1:{port}/slt?sslmode=require")
     async with server:
-        with pytest.raises(StorageError, match="offers no TLS"):
+        with pytest.raises(ConfigError, match="offers no TLS"):
             await PostgresStorage(PostgresStorageConfig()).slt_open_storage()
 
 
@@ -343,11 +343,12 @@ def unused_tcp_port():
     [
         {"url_env": ""},
         {"embedded_folder": ""},
-        {"pool_min_connections": 0},
         {"pool_max_connections": 0},
         {"connect_timeout_seconds": 0.0},
         {"statement_timeout_seconds": -1.0},
         {"start_timeout_seconds": 0.0},
+        {"keep_decisions_days": -1},
+        {"keep_bars_days": -1},
     ],
 )
 def test_config_out_of_range_is_refused(options):
