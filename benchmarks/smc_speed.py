@@ -3,9 +3,9 @@
     python benchmarks/smc_speed.py                       about two minutes
     python benchmarks/smc_speed.py --candles 20000       the library on fewer candles
 
-The library does its eight functions on one frame of candles, with the swing length of `ict` (5). `ict` is given the same candles as 1m bars, in blocks of a
-day, and computes its three timeframes and twelve features from them. A candle of the library stands against a 1m bar of
-`ict`, and against five of them (one 5m candle).
+The library does its eight functions on one frame of candles, with the swing length of `ict` (5). `ict` is given the
+same candles as 1m bars, in blocks of a day, and computes its three timeframes and twelve features from them. A candle
+of the library stands against a 1m bar of `ict`, and against five of them (one 5m candle).
 """
 
 from __future__ import annotations
