@@ -8,7 +8,7 @@ older is given out by this cache, wherever it lies and whoever is loading it at 
 * The plugin: a value is stored together with the *stamp* each of its tags had before it was loaded, and counts only
   while those are the tags' stamps. The telling replaces the stamps. Where the plugin cannot be reached just then, its
   values for these tags are not believed by this process until it has taken the new stamps; another process may see what
-  was true before for as long as ``shared_seconds``, which no value outlives.
+  was true before, for ``shared_seconds`` in the plugin and as long again in its own memory.
 
 The plugin may be away, slow or wrong in form: it has ``budget_ms``, and after ``failures`` failures in a row it is left
 alone for a while that grows. Then the storage is asked, as if there were no plugin. Equal questions asked at the same
@@ -42,7 +42,7 @@ R = TypeVar("R")
 _STAMP = 16
 _STAMP_TTL_MS = 86_400_000
 """A stamp that is gone makes the values stored under it worthless, which costs a question and no more."""
-_CLOSE_SECONDS = 1.0
+_CLOSE_SECONDS = 0.5
 _log = get_logger("error")
 
 

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from slt.testing.broker import BrokerConformance
+    from slt.testing.caches import CacheConformance
     from slt.testing.exits import ExitConformance
     from slt.testing.features import FeatureConformance
     from slt.testing.feed import FeedConformance
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BrokerConformance",
+    "CacheConformance",
     "ExitConformance",
     "FeatureConformance",
     "FeedConformance",
@@ -46,6 +48,7 @@ __all__ = [
 
 _HOMES = {
     "BrokerConformance": "broker",
+    "CacheConformance": "caches",
     "ExitConformance": "exits",
     "FeatureConformance": "features",
     "FeedConformance": "feed",
