@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
 from attrs import frozen
 
-from slt.types import Record
+from slt.storage._entries import Entry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["decode_record", "encode_record", "field_names"]
 
 
-def encode_record(record: Record) -> str:
+def encode_record(record: Entry) -> str:
     """The record as one line of ASCII JSON (Python's dialect: ``NaN`` and ``Infinity`` are words).
 
     Dictionaries in a record hold JSON types; a numpy value in one becomes the Python value, a set a sorted list, and
@@ -35,7 +35,7 @@ def encode_record(record: Record) -> str:
     return _ENCODE([plan.name, *values])
 
 
-def decode_record(line: str | bytes, names: Mapping[str, list[str]] | None = None) -> Record:
+def decode_record(line: str | bytes, names: Mapping[str, list[str]] | None = None) -> Entry:
     """The record that `encode_record` wrote.
 
     Args:
@@ -52,7 +52,7 @@ def decode_record(line: str | bytes, names: Mapping[str, list[str]] | None = Non
         to_value = _plan(kind).to_value
         written = names[name] if names else list(to_value)
         by_name = dict(zip(written, values, strict=True))
-        record: Record = kind(**{key: to_value[key](value) for key, value in by_name.items() if key in to_value})
+        record: Entry = kind(**{key: to_value[key](value) for key, value in by_name.items() if key in to_value})
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"not a record of this version ({error})") from error
     return record
@@ -65,7 +65,7 @@ def field_names() -> dict[str, list[str]]:
 
 @cache
 def _kinds() -> dict[str, Any]:
-    return {kind.__name__: kind for kind in get_args(Record)}
+    return {kind.__name__: kind for kind in get_args(Entry)}
 
 
 @frozen

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from io import FileIO
     from pathlib import Path
 
-    from slt.types import Record
+    from slt.storage._entries import Entry
 
 __all__ = ["SYNC_POLICIES", "Journal"]
 
@@ -135,7 +135,7 @@ class Journal:
             self._synced_at = self._clock()
             self._drop_acknowledged()
 
-    def append(self, records: Sequence[Record]) -> int:
+    def append(self, records: Sequence[Entry]) -> int:
         """Write records behind all others and hand them to the operating system; fsync as the policy says.
 
         Returns:
@@ -180,10 +180,10 @@ class Journal:
                 self._sync_files()
             return self._mark_synced()
 
-    def read(self, after: int, limit: int) -> list[tuple[int, Record]]:
+    def read(self, after: int, limit: int) -> list[tuple[int, Entry]]:
         """Up to `limit` records behind position `after`, in order, with their positions; damaged ones are left out."""
         with self._lock:
-            found: list[tuple[int, Record]] = []
+            found: list[tuple[int, Entry]] = []
             while len(found) < limit and after < self._position:
                 segment = self._segment_behind(after)
                 if segment is None:
@@ -193,7 +193,7 @@ class Journal:
                 after = rows[-1][0] if rows else max(segment.last, after + 1)
             return found
 
-    def replay(self) -> Iterator[Record]:
+    def replay(self) -> Iterator[Entry]:
         """Every record not acknowledged, oldest first."""
         after = self._acknowledged
         while rows := self.read(after, 1000):
@@ -287,12 +287,12 @@ class Journal:
     def _segment_behind(self, after: int) -> _Segment | None:
         return next((segment for segment in self._segments if segment.last > after), None)
 
-    def _read_segment(self, segment: _Segment, after: int, limit: int) -> list[tuple[int, Record]]:
+    def _read_segment(self, segment: _Segment, after: int, limit: int) -> list[tuple[int, Entry]]:
         cursor = self._cursor
         is_next = cursor is not None and cursor.position == after and cursor.segment == segment.path
         offset = cursor.offset if cursor is not None and is_next else 0
         names = names_of(segment.path)
-        rows: list[tuple[int, Record]] = []
+        rows: list[tuple[int, Entry]] = []
         for position, payload, end in sound_lines(segment.path, offset, Scan()):
             offset = end
             if position <= after:

@@ -13,28 +13,27 @@ queue is all there is, and the driver waits in `Writer.wait_for_room` when it ha
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
 from collections import deque
-from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING
 
 from attrs import field, frozen, validators
 
-from slt.errors import StorageError
+from slt.errors import RecordRefusedError, SltError
+from slt.storage._entries import Forget
+from slt.storage._waiting import Progress, in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from slt.hookspecs import StorageSpecs
+    from slt.storage._entries import Entry
     from slt.storage.journal import Journal
+    from slt.storage.refused import RefusedRecords
     from slt.types import Record
 
 __all__ = ["Writer", "WriterOptions"]
-
-_Arguments = ParamSpec("_Arguments")
-_Result = TypeVar("_Result")
 
 
 @frozen(kw_only=True)
@@ -44,7 +43,8 @@ class WriterOptions:
     Attributes:
         batch_records: Most records in one write; halved after each failure, so that a slow database gets small ones.
         queue_records: Records held in memory; beyond it they wait in the journal, or `Writer.wait_for_room` waits.
-        write_timeout_seconds: A write that takes longer counts as failed and is repeated.
+        write_timeout_seconds: A write that takes longer counts as failed and is repeated, with twice the time.
+        write_timeout_most_seconds: Longest time that a write is ever given.
         retry_first_seconds: Wait after the first failure; doubles with each further one.
         retry_most_seconds: Longest wait between two tries.
     """
@@ -52,6 +52,7 @@ class WriterOptions:
     batch_records: int = field(default=5000, validator=validators.ge(1))
     queue_records: int = field(default=50_000, validator=validators.ge(1))
     write_timeout_seconds: float = field(default=30.0, validator=validators.gt(0))
+    write_timeout_most_seconds: float = field(default=600.0, validator=validators.gt(0))
     retry_first_seconds: float = field(default=0.5, validator=validators.gt(0))
     retry_most_seconds: float = field(default=60.0, validator=validators.gt(0))
 
@@ -68,6 +69,7 @@ class Writer:
         storage: The storage plugin, open or about to be.
         journal: What the database has not confirmed is kept here over a crash; None = only in memory.
         options: Sizes and waits.
+        refused: Where records go that the database refuses for ever; None = such a record is tried for ever.
         sleep: How to wait before a retry and between two fsyncs.
         jitter: Random numbers in [0, 1) that spread the retries.
         on_written: Told of the records of every try to write them, failed ones too: a try that was given up may still
@@ -87,6 +89,7 @@ class Writer:
         journal: Journal | None,
         options: WriterOptions | None = None,
         *,
+        refused: RefusedRecords | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         jitter: Callable[[], float] = random.random,
         on_written: Callable[[Sequence[Record]], None] | None = None,
@@ -99,27 +102,40 @@ class Writer:
         self._storage = storage
         self._journal = journal
         self._options = options or WriterOptions()
+        self._refused = refused
+        self._patience = self._options.write_timeout_seconds
         self._sleep = sleep
         self._jitter = jitter
         self._on_written = on_written
         self._batch_limit = self._options.batch_records
+        self._is_searching = False
         # Positions inside are the journal's; the caller's start at 0, which is `_offset` here.
         self._offset = 0
         self._put = 0
-        self._incoming: list[Record] = []
+        self._incoming: list[Entry] = []
         self._wake = asyncio.Event()
         self._is_sync_wanted = False
-        self._queue: deque[Record] = deque()
+        self._queue: deque[Entry] = deque()
         self._queue_first = 1
-        self._taken = _Progress()
-        self._safe = _Progress()
-        self._stored = _Progress()
+        self._taken = Progress()
+        self._safe = Progress()
+        self._stored = Progress()
         self._stopping = asyncio.Event()
 
     @property
     def pending(self) -> int:
         """Records not confirmed by the database yet, those found in the journal included."""
         return self._offset + self._put - self._stored.value
+
+    @property
+    def is_away(self) -> bool:
+        """Whether the last try to reach the database failed."""
+        return self.failures_in_a_row > 0
+
+    @property
+    def refused(self) -> int:
+        """Records set aside because the database refuses them for ever."""
+        return self._refused.count if self._refused is not None else 0
 
     @property
     def is_full(self) -> bool:
@@ -154,6 +170,21 @@ class Writer:
         before = len(self._incoming)
         self._incoming.extend(records)
         self._put += len(self._incoming) - before
+        self._wake.set()
+        return self._put
+
+    def forget(self, run_id: str, since: int) -> int:
+        """Have the storage forget a run's records from a time on: those put before this, and none put after it.
+
+        Args:
+            run_id: The run.
+            since: ms UTC, inclusive.
+
+        Returns:
+            A position, as `put`.
+        """
+        self._incoming.append(Forget(run_id, since))
+        self._put += 1
         self._wake.set()
         return self._put
 
@@ -204,17 +235,17 @@ class Writer:
                 self._is_sync_wanted = False
                 await self._sync(self._journal)
 
-    async def _take(self, records: list[Record]) -> None:
+    async def _take(self, records: list[Entry]) -> None:
         if self._journal is not None:
             try:
-                await _in_thread(self._journal.append, records)
+                await in_thread(self._journal.append, records)
             except OSError as error:
                 self._note_journal_failure(error)
                 await self._store_without_journal(self._journal, records)
                 return
         self._accept(records)
 
-    def _accept(self, records: list[Record]) -> None:
+    def _accept(self, records: list[Entry]) -> None:
         first = self._taken.value + 1
         del self._incoming[: len(records)]
         if not self._queue:
@@ -226,22 +257,21 @@ class Writer:
         self._taken.advance(first + len(records) - 1)
         self._note_synced()
 
-    async def _store_without_journal(self, journal: Journal, records: list[Record]) -> None:
+    async def _store_without_journal(self, journal: Journal, records: list[Entry]) -> None:
         """With the disk refusing, the database may still take them, if everything before them is there."""
-        is_next = self._stored.value == self._taken.value
-        if is_next and await self._write(records[: self._batch_limit]):
-            count = min(len(records), self._batch_limit)
-            journal.skip(count)
-            del self._incoming[:count]
-            self._taken.advance(self._taken.value + count)
+        batch = _together(records[: self._batch_limit])
+        if self._stored.value == self._taken.value and await self._write(batch):
+            journal.skip(len(batch))
+            del self._incoming[: len(batch)]
+            self._taken.advance(self._taken.value + len(batch))
             self._advance_stored(self._taken.value)
-        else:
+        elif not self._is_searching:
             await self._sleep(self._retry_delay())
         self._wake.set()
 
     async def _sync(self, journal: Journal) -> None:
         try:
-            await _in_thread(journal.sync)
+            await in_thread(journal.sync)
         except OSError as error:
             self._note_journal_failure(error)
             await self._sleep(self._options.retry_first_seconds)
@@ -259,48 +289,81 @@ class Writer:
         """Bring the oldest records not stored yet to the database, batch after batch."""
         while True:
             await self._taken.reached(self._stored.value + 1)
-            records, last = await self._next_batch()
+            try:
+                records, last = await self._next_batch()
+            except OSError as error:
+                self._note_journal_failure(error)
+                await self._sleep(self._options.retry_first_seconds)
+                continue
             if not records:
                 self._advance_stored(last)
             elif await self._write(records):
                 self._forget(last)
                 self._advance_stored(last)
                 await self._acknowledge(last)
-            else:
+            elif not self._is_searching:
                 await self._sleep(self._retry_delay())
 
-    async def _next_batch(self) -> tuple[list[Record], int]:
+    async def _next_batch(self) -> tuple[list[Entry], int]:
         """The next records in order and the position of the last one; an empty list for a hole left by damage."""
         stored = self._stored.value
         if self._queue and self._queue_first == stored + 1:
-            records = list(islice(self._queue, self._batch_limit))
+            records = _together(islice(self._queue, self._batch_limit))
             return records, stored + len(records)
         end = self._queue_first - 1 if self._queue else self._taken.value
         assert self._journal is not None  # noqa: S101 - without a journal everything is in the queue
-        rows = await _in_thread(self._journal.read, stored, min(self._batch_limit, end - stored))
+        rows = await in_thread(self._journal.read, stored, min(self._batch_limit, end - stored))
         rows = [row for row in rows if row[0] <= end]
-        return [record for _, record in rows], rows[-1][0] if rows else end
+        records = _together(record for _, record in rows)
+        return records, rows[len(records) - 1][0] if records else end
 
-    async def _write(self, records: Sequence[Record]) -> bool:
-        latest = {(type(record), record.id): record for record in records}
+    async def _write(self, entries: Sequence[Entry]) -> bool:
+        self._is_searching = False
         try:
-            async with asyncio.timeout(self._options.write_timeout_seconds):
-                await self._storage.slt_write_records(records=list(latest.values()))
+            async with asyncio.timeout(self._patience):
+                await self._send(entries)
+        except RecordRefusedError as error:
+            if not await self._set_aside(entries, error):
+                return False
         except Exception as error:  # noqa: BLE001 - whatever a plugin raises, the run goes on and the batch is repeated
             self._note_failure(error)
             return False
-        finally:
-            if self._on_written is not None:
-                self._on_written(records)
-        self.written += len(records)
+        else:
+            self.written += len(entries)
         self.failures_in_a_row = 0
+        self._patience = max(self._options.write_timeout_seconds, self._patience / 2)
         self._batch_limit = min(self._batch_limit * 2, self._options.batch_records)
+        return True
+
+    async def _send(self, entries: Sequence[Entry]) -> None:
+        first = entries[0]
+        if isinstance(first, Forget):
+            await self._storage.slt_forget_records(run_id=first.run_id, since=first.since)
+            return
+        records = [entry for entry in entries if not isinstance(entry, Forget)]
+        latest = {(type(record), record.id): record for record in records}
+        await self._storage.slt_write_records(records=list(latest.values()))
+
+    async def _set_aside(self, entries: Sequence[Entry], error: RecordRefusedError) -> bool:
+        """Look for the refused record by halving; returns whether it was found and is safe in the file."""
+        if self._refused is None:
+            self._note_failure(error)
+            return False
+        if len(entries) > 1:
+            self._batch_limit = len(entries) // 2
+            self._is_searching = True
+            return False
+        try:
+            await in_thread(self._refused.add, entries[0], str(error))
+        except OSError as failure:
+            self._note_journal_failure(failure)
+            return False
         return True
 
     async def _acknowledge(self, last: int) -> None:
         if self._journal is not None:
             try:
-                await _in_thread(self._journal.acknowledge, last)
+                await in_thread(self._journal.acknowledge, last)
             except OSError as error:
                 self._note_journal_failure(error)
 
@@ -324,8 +387,9 @@ class Writer:
         self.failures_in_a_row += 1
         self._batch_limit = max(self._batch_limit // 2, 1)
         if isinstance(error, TimeoutError):
-            self.last_error = f"the database took longer than {self._options.write_timeout_seconds:g} s"
-        elif isinstance(error, StorageError):
+            self.last_error = f"the database took longer than {self._patience:g} s"
+            self._patience = min(self._patience * 2, self._options.write_timeout_most_seconds)
+        elif isinstance(error, SltError):
             self.last_error = str(error)
         else:
             # Only the type: the text of a foreign error may quote a connection string.
@@ -356,38 +420,11 @@ class Writer:
         self._note_synced()
 
 
-class _Progress:
-    """A number that only grows, and those who wait for it to get somewhere."""
-
-    def __init__(self) -> None:
-        self.value = 0
-        self._waiting: list[tuple[int, asyncio.Future[None]]] = []
-
-    def advance(self, value: int) -> None:
-        if value <= self.value:
-            return
-        self.value = value
-        due = [future for goal, future in self._waiting if goal <= value]
-        self._waiting = [(goal, future) for goal, future in self._waiting if goal > value]
-        for future in due:
-            if not future.done():
-                future.set_result(None)
-
-    async def reached(self, goal: int) -> None:
-        while self.value < goal:
-            future = asyncio.get_running_loop().create_future()
-            self._waiting.append((goal, future))
-            await future
-
-
-async def _in_thread(
-    work: Callable[_Arguments, _Result], *args: _Arguments.args, **kwargs: _Arguments.kwargs
-) -> _Result:
-    """Run blocking file work in a thread; a cancellation waits for it, so that nobody meets it half done."""
-    future = asyncio.get_running_loop().run_in_executor(None, partial(work, *args, **kwargs))
-    try:
-        return await asyncio.shield(future)
-    except asyncio.CancelledError:
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.wait([future])
-        raise
+def _together(entries: Iterable[Entry]) -> list[Entry]:
+    """The first of these that go to the storage in one call: records up to the next `Forget`, or one of those alone."""
+    found: list[Entry] = []
+    for entry in entries:
+        if isinstance(entry, Forget):
+            return found or [entry]
+        found.append(entry)
+    return found
