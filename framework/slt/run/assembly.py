@@ -23,11 +23,13 @@ from slt.config import (
     render_section,
 )
 from slt.errors import ConfigError, PluginError
+from slt.log import get_logger
 from slt.run.dense import Dense
 from slt.run.folders import RunFolder, check_root, open_folder
 from slt.run.supervision import register_stop
 from slt.storage.contract import Query
 from slt.storage.journal import Journal
+from slt.storage.reader import Reader, make_reader
 from slt.storage.writer import Writer
 from slt.trading.core import EngineSetup
 from slt.trading.engine import Engine
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
 __all__ = ["Assembly", "assembled", "effective_config", "secret_names"]
 
 _OPEN_TIMEOUT_S = 300.0
+_log = get_logger("lifecycle")
 
 
 @frozen(eq=False)
@@ -58,6 +61,7 @@ class Assembly:
         dense: Features, strategies, predictions.
         engine: The engine.
         writer: Write-behind to the storage; its task is the driver's.
+        reader: Asks the storage through the cache, which the writer tells of what it writes; None in a back-test.
         storage_text: The storage in one line.
         is_storage_whole: Whether the storage has the run from its beginning; one in memory has not after a restart.
     """
@@ -70,6 +74,7 @@ class Assembly:
     dense: Dense
     engine: Engine
     writer: Writer
+    reader: Reader | None
     storage_text: str
     is_storage_whole: bool
 
@@ -111,7 +116,18 @@ def _identity(settings: Settings, plugins: Plugins) -> str:
     So an unfinished run can go on with a lock on or with another log, and its champion goes on predicting.
     """
     run = attrs.evolve(
-        settings.run, speed=0.0, snapshot_seconds=0.0, certificates="certificates", allow_uncertified=False
+        settings.run,
+        speed=0.0,
+        snapshot_seconds=0.0,
+        certificates="certificates",
+        allow_uncertified=False,
+        confirm_live=False,
+        strangers="ignore",
+        reconcile_minutes=5.0,
+        session_minutes=60.0,
+        session_days=7.0,
+        store_bars=True,
+        warm_days=8.0,
     )
     quiet = attrs.evolve(
         settings,
@@ -187,9 +203,20 @@ async def assembled(
         engine = Engine(_engine_setup(settings, plugins, market, rules, dense, folder.run_id))
         is_paced = settings.run.mode != "backtest"
         journal = Journal(folder.path / "journal", sync="always") if is_paced else None
-        writer = Writer(plugins.storage.hooks, journal)
+        reader = await _open_reader(settings, plugins, lifecycle) if is_paced else None
+        writer = Writer(plugins.storage.hooks, journal, on_written=reader.wrote if reader is not None else None)
         is_whole = not folder.is_resumed or folder.run_id in stored
-        yield Assembly(settings, plugins, folder, market, rules, dense, engine, writer, storage_text, is_whole)
+        yield Assembly(settings, plugins, folder, market, rules, dense, engine, writer, reader, storage_text, is_whole)
+
+
+async def _open_reader(settings: Settings, plugins: Plugins, lifecycle: LifecycleManager) -> Reader:
+    """Open the cache that config chooses, if any; a back-test asks for no statistics and has none."""
+    if plugins.cache is not None:
+        async with _in_time(plugins.cache):
+            _log.info("cache opened", cache=await plugins.cache.hooks.slt_open_cache())
+    reader = make_reader(settings, plugins, is_writer=True)
+    register_stop(lifecycle, "cache", reader.close)
+    return reader
 
 
 @asynccontextmanager
@@ -229,4 +256,5 @@ def _engine_setup(
         seed=settings.run.seed,
         is_training_locked=settings.locks.disable_model_training or plugins.model is None,
         equity_every_minutes=settings.run.equity_every_minutes,
+        strangers=settings.run.strangers,
     )

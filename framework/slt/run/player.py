@@ -237,6 +237,8 @@ class Player:
             async with asyncio.timeout(_FORGET_TIMEOUT_S):
                 forget = assembly.plugins.storage.hooks.slt_forget_records
                 await forget(run_id=assembly.folder.run_id, since=self._told + 1)
+            if assembly.reader is not None:
+                assembly.reader.forgot(assembly.folder.run_id)
         except (StorageError, TimeoutError) as error:
             if assembly.settings.run.mode == "backtest":
                 raise

@@ -37,7 +37,8 @@ STOPS: dict[str, tuple[int, float]] = {
     "outbox": (20, 4.0),
     "writer": (30, 3.0),
     "broker": (40, 1.0),
-    "storage": (50, 5.0),
+    "cache": (45, 1.0),
+    "storage": (50, 4.0),
     "upkeep": (60, 1.0),
 }
 """Priority (lower stops earlier) and deadline in seconds of each component: 15 s, and before them 5 s for the driver
