@@ -74,6 +74,7 @@ class Writer:
         jitter: Random numbers in [0, 1) that spread the retries.
         on_written: Told of the records of every try to write them, failed ones too: a try that was given up may still
             have been carried out.
+        on_forgotten: Told the run whose records were to be forgotten, at every try.
 
     Attributes:
         written: Records the database has confirmed, repetitions by id included.
@@ -93,6 +94,7 @@ class Writer:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         jitter: Callable[[], float] = random.random,
         on_written: Callable[[Sequence[Record]], None] | None = None,
+        on_forgotten: Callable[[str], None] | None = None,
     ) -> None:
         self.written = 0
         self.failures = 0
@@ -107,6 +109,7 @@ class Writer:
         self._sleep = sleep
         self._jitter = jitter
         self._on_written = on_written
+        self._on_forgotten = on_forgotten
         self._batch_limit = self._options.batch_records
         self._is_searching = False
         # Positions inside are the journal's; the caller's start at 0, which is `_offset` here.
@@ -338,11 +341,19 @@ class Writer:
     async def _send(self, entries: Sequence[Entry]) -> None:
         first = entries[0]
         if isinstance(first, Forget):
-            await self._storage.slt_forget_records(run_id=first.run_id, since=first.since)
+            try:
+                await self._storage.slt_forget_records(run_id=first.run_id, since=first.since)
+            finally:
+                if self._on_forgotten is not None:
+                    self._on_forgotten(first.run_id)
             return
         records = [entry for entry in entries if not isinstance(entry, Forget)]
         latest = {(type(record), record.id): record for record in records}
-        await self._storage.slt_write_records(records=list(latest.values()))
+        try:
+            await self._storage.slt_write_records(records=list(latest.values()))
+        finally:
+            if self._on_written is not None:
+                self._on_written(records)
 
     async def _set_aside(self, entries: Sequence[Entry], error: RecordRefusedError) -> bool:
         """Look for the refused record by halving; returns whether it was found and is safe in the file."""

@@ -155,6 +155,23 @@ async def test_forget_of_a_killed_life_is_carried_out_in_its_place_by_the_next(t
     assert database.log == [*ids(1), ("demo-001", 60_000), *ids(2), ("demo-001", 0), *ids(3)]
 
 
+async def test_writer_tells_of_every_try_to_write_or_forget():
+    told = []
+    writer = Writer(
+        Database(away=2),
+        None,
+        sleep=no_wait,
+        on_written=lambda records: told.append([record.id for record in records]),
+        on_forgotten=told.append,
+    )
+    async with running(writer):
+        writer.put(trades(1))
+        writer.forget("demo-001", 0)
+        await writer.flush()
+
+    assert told == [ids(1), ids(1), ids(1), "demo-001"]
+
+
 async def test_slow_database_is_given_more_time_until_it_gets_through():
     options = WriterOptions(write_timeout_seconds=0.02, batch_records=8)
     database = Database(takes=0.1)
