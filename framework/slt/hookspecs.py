@@ -152,7 +152,7 @@ class FeedSpecs(Protocol):
         """Word the control frames that subscribe or unsubscribe these streams.
 
         **Called** by the kernel after connecting and when it resubscribes; it sends the frames in order, at the pace
-        that the feed's option ``control_frames_per_second`` allows.
+        that ``feed.control_frames_per_second`` allows.
 
         **Args** `streams`: names from a `slt.types.ConnectionPlan`. `is_wanted`: subscribe, else unsubscribe.
         `first_id`: number of the first frame; each takes the next one.
@@ -164,15 +164,17 @@ class FeedSpecs(Protocol):
         ...
 
     @hookspec
-    def slt_route_frame(self, frame: bytes) -> tuple[str, bool]:
-        """Tell which stream a frame belongs to, and whether it must not be lost, without parsing it.
+    def slt_route_frame(self, frame: bytes) -> tuple[str, bytes, bool]:
+        """Tell which stream a frame belongs to, which bar it speaks of, and whether it must not be lost, unparsed.
 
         **Called** by the kernel's reader for every frame: this is the hottest path of a live run.
 
         **Args** `frame`: as received.
 
-        **Returns** ``(stream, is_final)``: the stream's name, empty for an answer to a control frame; and True for
+        **Returns** ``(stream, bar, is_final)``: the stream's name, empty for an answer to a control frame; the bytes
+        that name the bar in the frame (its open time as it stands there), empty where it speaks of none; and True for
         whatever may not be replaced in the queue by a later frame of the same stream (a closed bar, a symbol change).
+        The kernel keeps the first frame of every bar too, and the last of one that was never closed.
 
         **On error** counted, logged once, the frame is dropped. **Budget** about a microsecond. **Since** 0.2.
 

@@ -54,6 +54,8 @@ __all__ = [
 T = TypeVar("T")
 _CAUGHT = frozenset(
     {
+        "slt_route_frame",
+        "slt_decode_frame",
         "slt_update_features",
         "slt_propose_trades",
         "slt_size_position",
