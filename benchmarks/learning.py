@@ -31,7 +31,9 @@ from sample_player import TRADED, UNASKED, play
 from slt.config import read_config
 from slt.run.execution import Observer, execute
 from slt.statistics import wilson_interval
+from slt.storage.contract import Query
 from slt.trading.scoring import area_under_curve, calibration_curve, calibration_error, log_loss
+from slt.types import ModelVersion
 
 DEVELOPMENT_SEEDS = 50_000
 EDGES = {"0.63": 0.51, "0.69": 0.785, "0.74": 1.05}
@@ -184,9 +186,17 @@ def run_real(job):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "config.toml"
         path.write_text(config_text(name, data, "memory", folder))
-        observer = Observer(started=lambda _: None, progressed=lambda _: None, stopping=lambda: False)
-        summary = asyncio.run(execute(read_config(path, {}), observer)).summary
-    return name, summary
+        kept = []
+        observer = Observer(started=kept.append, progressed=lambda _: None, stopping=lambda: False)
+
+        async def work():
+            outcome = await execute(read_config(path, {}), observer)
+            storage = kept[0].plugins.storage.hooks
+            await storage.slt_open_storage()
+            return outcome.summary, await storage.slt_read_records(query=Query(ModelVersion))
+
+        summary, models = asyncio.run(work())
+    return name, summary, [evolve(model, artefact=b"") for model in models]
 
 
 # -- what came of it -----------------------------------------------------------------------------------------------
@@ -342,11 +352,11 @@ def tell(name, runs):
     return list({"drift": tell_drift, "flipped": tell_flipped}[name](runs))
 
 
-def tell_real(name, summary):
-    decisions = len(summary.models)
+def tell_real(name, summary, models):
+    decisions = len(models)
     print(f"\nreal ({name}): {summary.trades} trades, net {summary.net_pnl:+.2f} USDT, {decisions} gate decisions")
     rows = []
-    for model in summary.models:
+    for model in models:
         found = model.metrics.get("base_rate")
         if found is None:
             rows.append([f"v{model.version}", model.samples, "", "", "", "", "", model.verdict[:60]])
@@ -397,8 +407,8 @@ def main():
             ["experiment", "what", "found", "bar", ""],
             [[*row[:4], verdicts[None if row[4] is None else bool(row[4])]] for row in rows],
         )
-        for name, summary in pool.map(run_real, real):
-            tell_real(name, summary)
+        for name, summary, models in pool.map(run_real, real):
+            tell_real(name, summary, models)
     print(f"\n{time.perf_counter() - began:.0f} s")
 
 
