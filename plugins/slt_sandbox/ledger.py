@@ -36,13 +36,18 @@ class LedgerEntry:
 class Ledger(list[LedgerEntry]):
     """Everything that happened, in order.
 
-    Kinds: `order` (taken: client_id, order_id, side, type, quantity, price, reduce_only), `algo` (taken: client_id,
-    algo_id, side, type, quantity, trigger_price, reduce_only), `refused` (client_id, code, msg), `cancelled`, `expired`,
-    `amended` (client_id, order_id), `algo_cancelled`, `algo_triggered`, `algo_finished` (client_id, algo_id), `fill`
-    (client_id, order_id, trade_id, side, quantity, price, fee, cause, position), `opened` and `closed` (position:
-    quantity), `naked` (a position has less protection by stops than its size) and `covered` (again enough, or closed:
-    naked_ms), `funding` (amount, rate), `status` (symbol state), `kline_request` (path), `limited` (429), `banned` (418),
-    `listen_key` (action).
+    Kinds and what their detail holds:
+
+    * `order` (client_id, order_id, side, type, quantity, price, reduce_only, algo_id): taken; `refused`
+      (client_id, code, msg); `cancelled`, `expired` (client_id, order_id, er); `amended` (client_id, order_id, quantity, price).
+    * `algo` (client_id, algo_id, side, type, quantity, trigger_price, reduce_only): taken; `algo_cancelled`,
+      `algo_triggered`, `algo_finished` (client_id, algo_id, status).
+    * `fill` (client_id, order_id, trade_id, side, quantity, price, fee, realised, cause, is_forced, position).
+    * `opened`, `closed` (client_id, quantity): a position began or ended.
+    * `naked` (quantity): a position has less protection by stops than its size; `covered` (quantity, naked_ms): it has
+      enough again, or is closed.
+    * `funding` (amount, rate); `status` (status) of a symbol.
+    * `kline_request` (path); `limited` (code): refused with 429; `banned` (until); `listen_key` (action).
     """
 
     def record(self, time: int, kind: str, account: str = "", symbol: str = "", **detail: Any) -> LedgerEntry:
