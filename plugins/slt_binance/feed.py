@@ -1,0 +1,176 @@
+"""The feed `binance`: closed candles of USDⓈ-M perpetuals over WebSocket, never over REST."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from typing import TYPE_CHECKING, Any
+
+from attrs import field, frozen
+from attrs.validators import and_, ge, gt, in_, le, matches_re
+
+from slt import hookimpl
+from slt.candles import parse_interval
+from slt.errors import FeedError
+from slt.rules import parse_exchange_info
+from slt.types import ConnectionPlan, MarketInfo
+from slt_binance.client import Client
+from slt_binance.endpoints import Endpoints
+from slt_binance.faults import ExchangeError
+from slt_binance.frames import decode_frame, kline_stream, route_frame, subscription_frames
+from slt_binance.universe import choose_symbols, read_volumes, tradable_symbols
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from attrs import Attribute
+
+    from slt.types import Bars, Kline, SymbolChange
+
+__all__ = ["BinanceFeed", "BinanceFeedConfig"]
+
+_CONTRACTS = "!contractInfo"
+_MOST_STREAMS = 1_024
+_SYMBOL = re.compile(r"[^\s@!/a-z]+")
+_log = logging.getLogger(__name__)
+
+
+def _check_symbols(_: BinanceFeedConfig, __: Attribute[tuple[str, ...]], symbols: tuple[str, ...]) -> None:
+    wrong = [s for s in symbols if _SYMBOL.fullmatch(s) is None]
+    if wrong:
+        raise ValueError(f"`{wrong[0]}` is not a symbol; write it as the exchange does, such as `BTCUSDT`")
+    doubled = sorted({s for s in symbols if symbols.count(s) > 1})
+    if doubled:
+        raise ValueError(f"`{doubled[0]}` stands there more than once")
+
+
+@frozen(kw_only=True)
+class BinanceFeedConfig:
+    """Options of `BinanceFeed`.
+
+    Attributes:
+        rest_url: Address of the REST API: the demo exchange; for real prices `https://fapi.binance.com`.
+        stream_url: Address of the streams: the demo exchange; for real prices `wss://fstream.binance.com`.
+        symbols: Symbols to follow, in this order; empty = the `top` by quote volume.
+        top: How many symbols to follow where none are named.
+        quote_asset: Only perpetuals quoted and margined in it.
+        interval: Length of the candles.
+        connections: Least number of connections that the streams are spread over.
+        streams_per_connection: Most streams on one connection; the exchange allows 1024.
+        request_timeout_seconds: Time for one REST request and its answer.
+        ticker_seconds: Longest time to listen to the tickers for the quote volumes.
+    """
+
+    rest_url: str = field(default="https://demo-fapi.binance.com", validator=matches_re(r"https?://.+"))
+    stream_url: str = field(default="wss://demo-fstream.binance.com", validator=matches_re(r"wss?://.+"))
+    symbols: tuple[str, ...] = field(default=(), validator=_check_symbols)
+    top: int = field(default=50, validator=and_(ge(1), le(2_000)))
+    quote_asset: str = field(default="USDT", validator=matches_re(r"[A-Z0-9]+"))
+    interval: str = field(default="1m", validator=in_(("1m", "3m", "5m", "15m", "30m", "1h")))
+    connections: int = field(default=2, validator=and_(ge(1), le(50)))
+    streams_per_connection: int = field(default=200, validator=and_(ge(2), le(_MOST_STREAMS)))
+    request_timeout_seconds: float = field(default=10.0, validator=gt(0.0))
+    ticker_seconds: float = field(default=10.0, validator=gt(0.0))
+
+
+class BinanceFeed:
+    """Candles of Binance USDⓈ-M perpetuals as they close, over WebSocket.
+
+    Symbols are named, or those with the greatest quote volume are taken. Candles come from the k-line streams alone:
+    the REST API is asked for the list of symbols and the time, never for a candle. Listings, halts and delistings are
+    followed while it runs.
+
+    Args:
+        config: The options.
+    """
+
+    config_class = BinanceFeedConfig
+
+    def __init__(self, config: BinanceFeedConfig) -> None:
+        self.config = config
+
+    @hookimpl
+    def slt_describe_market(self) -> MarketInfo:
+        """Ask which symbols trade and choose; see `slt.hookspecs.FeedSpecs.slt_describe_market`."""
+        return asyncio.run(self._look())
+
+    @hookimpl
+    def slt_read_bars(self, start: int, rows: int) -> Iterator[Bars]:  # noqa: ARG002 # the contract's arguments
+        """Give nothing: the exchange's past comes from the own store and the archive files."""
+        return iter(())
+
+    @hookimpl
+    def slt_plan_connections(self, symbols: tuple[str, ...]) -> tuple[ConnectionPlan, ...]:
+        """Spread the streams evenly; see `slt.hookspecs.FeedSpecs.slt_plan_connections`."""
+        room = self.config.streams_per_connection - 1
+        count = min(max(self.config.connections, -(-len(symbols) // room)), max(len(symbols), 1))
+        url = f"{self.config.stream_url.rstrip('/')}/market/stream"
+        plans = []
+        for number in range(count):
+            share = symbols[number::count]
+            streams = tuple(kline_stream(symbol, self.config.interval) for symbol in share)
+            first = number == 0
+            plans.append(
+                ConnectionPlan(
+                    name=f"market-{number + 1}",
+                    url=url,
+                    streams=(*streams, _CONTRACTS) if first else streams,
+                    symbols=(*share, "") if first else share,
+                )
+            )
+        return tuple(plans)
+
+    @hookimpl
+    def slt_subscribe_streams(self, streams: tuple[str, ...], is_wanted: bool, first_id: int) -> tuple[str, ...]:
+        """Word the control frames; see `slt.hookspecs.FeedSpecs.slt_subscribe_streams`."""
+        return subscription_frames(streams, is_wanted, first_id)
+
+    @hookimpl
+    def slt_route_frame(self, frame: bytes) -> tuple[str, bytes, bool]:
+        """Look for the stream's name and the bar; see `slt.hookspecs.FeedSpecs.slt_route_frame`."""
+        return route_frame(frame)
+
+    @hookimpl
+    def slt_decode_frame(self, frame: bytes) -> list[Kline | SymbolChange]:
+        """Parse a frame; see `slt.hookspecs.FeedSpecs.slt_decode_frame`."""
+        return decode_frame(frame)
+
+    async def _look(self) -> MarketInfo:
+        config = self.config
+        client = Client(config.rest_url, None, timeout_seconds=config.request_timeout_seconds)
+        try:
+            await client.sync_clock()
+            answer: dict[str, Any] = await client.call(Endpoints.EXCHANGE_INFO)
+        except ExchangeError as error:
+            raise FeedError(f"feeds.binance: the list of symbols cannot be read: {error}") from None
+        finally:
+            await client.close()
+        interval_ms = parse_interval(config.interval)
+        symbols = await self._choose(answer)
+        return MarketInfo(
+            symbols=symbols,
+            interval_ms=interval_ms,
+            start=client.now // interval_ms * interval_ms,
+            end=None,
+            description=f"live candles of {len(symbols)} perpetuals, {config.interval}, from {config.stream_url}",
+            rules=parse_exchange_info(answer, symbols=symbols),
+        )
+
+    async def _choose(self, answer: dict[str, Any]) -> tuple[str, ...]:
+        config = self.config
+        tradable = tradable_symbols(answer, config.quote_asset)
+        if config.symbols:
+            known = {
+                str(entry["symbol"]): f"status {entry.get('status')}, {entry.get('contractType')}, "
+                f"quoted in {entry.get('quoteAsset')}"
+                for entry in answer["symbols"]
+            }
+            return choose_symbols(config.symbols, tradable, known)
+        if not tradable:
+            raise FeedError(f"feeds.binance: {config.rest_url} trades no perpetual quoted in {config.quote_asset}")
+        volumes = await read_volumes(config.stream_url, tradable, config.ticker_seconds)
+        ranked = sorted(volumes, key=lambda symbol: (-volumes[symbol], symbol))[: config.top]
+        if len(ranked) < min(config.top, len(tradable)):
+            _log.warning("only %d of %d symbols have told their volume; following these", len(ranked), len(tradable))
+        return tuple(ranked)
