@@ -121,6 +121,24 @@ class Client:
             return time.time_ns() // 1_000_000
         return self._monotonic_ms() + self._offset
 
+    def saw_time(self, time_ms: int) -> None:
+        """The exchange dated something: its clock is at least there."""
+        if self._offset is not None:
+            self._offset = max(self._offset, time_ms - self._monotonic_ms())
+
+    def sibling(self, base_url: str) -> Client:
+        """A client of another host with the same key and clock; it never waits, and its pauses are its own."""
+        made = Client(
+            base_url,
+            self._credentials,
+            recv_window_ms=self.recv_window_ms,
+            timeout_seconds=self._timeout.total or 0.0,
+            longest_pause_seconds=0.0,
+            monotonic_ms=self._monotonic_ms,
+        )
+        made._offset, made._synced_at = self._offset, self._synced_at  # of the same class
+        return made
+
     async def close(self) -> None:
         """Close the connections; closing twice is no error."""
         session, self._session = self._session, None

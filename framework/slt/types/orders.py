@@ -59,6 +59,7 @@ class FillCause(StrEnum):
     ORDER = "order"
     LIQUIDATION = "liquidation"
     AUTO_DELEVERAGING = "auto_deleveraging"
+    SETTLEMENT = "settlement"
 
 
 @frozen
