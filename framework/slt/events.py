@@ -11,7 +11,10 @@ from attrs import field, frozen
 from numpy.typing import NDArray  # noqa: TC002 # attrs resolves the annotation
 
 from slt.types import (
+    AccountState,
     Bars,
+    BrokerAlert,
+    BrokerLink,
     FeatureBlock,
     Fill,
     FitReport,
@@ -23,9 +26,11 @@ from slt.types import (
     PricePoint,
     Record,
     StrategyBlock,
+    SymbolChange,
 )
 
 __all__ = [
+    "AccountRead",
     "BarsClosed",
     "Block",
     "CancelOrder",
@@ -35,6 +40,8 @@ __all__ = [
     "ModelReady",
     "Notify",
     "PluginFailed",
+    "QueryOrder",
+    "ReadAccount",
     "RunEnding",
     "StartFit",
     "Store",
@@ -90,9 +97,16 @@ class BarsClosed:
 
 @frozen
 class Tick:
-    """Time has passed without a price, so that time-based rules run through a data gap."""
+    """Time has passed without a price, so that time-based rules run through a data gap.
+
+    Attributes:
+        time: ms UTC.
+        is_gap: A bar is missing at this time: entries that no price has met are withdrawn. False: the beat of the
+            clock in live trading, about once a second while anything is open or under way.
+    """
 
     time: int
+    is_gap: bool = True
 
 
 @frozen(eq=False)
@@ -116,11 +130,14 @@ class EntriesHalted:
 
     Attributes:
         time: ms UTC.
-        reason: One line for people; empty: entries may resume, unless a plugin has failed in this run.
+        reason: One line for people; empty: for this source entries may resume. They do once no source halts them and
+            no plugin has failed in this run.
+        source: Who halts: each source keeps its own reason.
     """
 
     time: int
     reason: str
+    source: str = "operator"
 
 
 @frozen
@@ -143,6 +160,19 @@ class RunEnding:
     time: int
 
 
+@frozen
+class AccountRead:
+    """The account as the exchange has it: the books are compared with it, and entries halt where they do not agree.
+
+    Attributes:
+        time: ms UTC.
+        account: Wallet, positions and working orders.
+    """
+
+    time: int
+    account: AccountState
+
+
 Event = (
     BarsClosed
     | PricePoint
@@ -153,6 +183,10 @@ Event = (
     | ModelReady
     | EntriesHalted
     | PluginFailed
+    | AccountRead
+    | BrokerLink
+    | BrokerAlert
+    | SymbolChange
     | RunEnding
 )
 
@@ -178,6 +212,30 @@ class CancelOrder:
     time: int
     symbol: str
     client_id: str
+
+
+@frozen
+class QueryOrder:
+    """Ask the broker for everything it knows of an order; what it says comes back as events, known ones included."""
+
+    time: int
+    symbol: str
+    client_id: str
+
+
+@frozen
+class ReadAccount:
+    """Read the account, after the orders asked for have answered; it comes back as `AccountRead`.
+
+    A simulated broker has no account of its own: its driver passes over this, and over `QueryOrder`.
+
+    Attributes:
+        time: ms UTC.
+        reason: Why, one line for the log.
+    """
+
+    time: int
+    reason: str
 
 
 @frozen(eq=False)
@@ -211,4 +269,4 @@ class Notify:
     notice: Notice
 
 
-Command = Store | SubmitOrder | CancelOrder | StartFit | UseModel | Notify
+Command = Store | SubmitOrder | CancelOrder | QueryOrder | ReadAccount | StartFit | UseModel | Notify

@@ -41,7 +41,16 @@ class RunConfig:
         snapshot_seconds: Wall time between two snapshots; what a crash loses is done again, with the same result.
         equity_every_minutes: Distance between the points of the stored equity curve.
         certificates: Folder of the certificates that `slt audit` writes for feature sets and strategies.
+        halt_entries_without_storage: Open no new positions while the storage is away, in paper and live mode.
+        one_instance: Trade only while the storage's lock of the account is held; left out: in live mode alone.
         allow_uncertified: Trade live although a feature set or strategy has no certificate for its present code.
+        confirm_live: Whether real orders are wanted; live mode refuses to start without it.
+        strangers: Positions on the account that are not slt's: ignore, adopt (protect and manage them) or flatten.
+        reconcile_minutes: Minutes between two comparisons of the books with the exchange's account.
+        session_minutes: Minutes of a session log on a live feed, after which a new part begins with a snapshot.
+        session_days: Days that the parts of a session log are kept.
+        store_bars: Keep closed bars of a live feed in the storage, for warm starts.
+        warm_days: Days of stored bars that a warm start reads; 0 = start cold.
     """
 
     name: str = field(default="run", validator=matches_re(r"[A-Za-z0-9_.]{1,16}"))
@@ -53,7 +62,16 @@ class RunConfig:
     snapshot_seconds: float = field(default=5.0, validator=ge(0.0))
     equity_every_minutes: int = field(default=60, validator=ge(1))
     certificates: str = field(default="certificates", validator=min_len(1))
+    halt_entries_without_storage: bool = False
+    one_instance: bool | None = None
     allow_uncertified: bool = False
+    confirm_live: bool = False
+    strangers: str = field(default="ignore", validator=in_(("ignore", "adopt", "flatten")))
+    reconcile_minutes: float = field(default=5.0, validator=and_(gt(0.0), le(1440.0)))
+    session_minutes: float = field(default=60.0, validator=and_(gt(0.0), le(1440.0)))
+    session_days: float = field(default=7.0, validator=gt(0.0))
+    store_bars: bool = True
+    warm_days: float = field(default=8.0, validator=and_(ge(0.0), le(400.0)))
 
 
 @frozen(kw_only=True)
@@ -85,6 +103,7 @@ class RiskConfig:
         margin_guard_threshold: Margin in use as a fraction of equity above which the worst loser is closed.
         margin_guard_cooldown_seconds: Wait between two closes by the margin guard.
         win_rate_trades: Closed trades whose win rate (Wilson lower bound) enters the leverage curve.
+        stop_ack_seconds: Longest time that a part of a position may have no acknowledged stop; then it is closed.
         p_win_confidence: Size on the lower bound of p_win at this one-sided confidence (0.5 to 1); 0 = on p_win itself.
     """
 
@@ -101,6 +120,7 @@ class RiskConfig:
     margin_guard_threshold: float = field(default=0.85, validator=_share)
     margin_guard_cooldown_seconds: int = field(default=120, validator=ge(0))
     win_rate_trades: int = field(default=100, validator=ge(1))
+    stop_ack_seconds: float = field(default=5.0, validator=and_(gt(0.0), le(3600.0)))
     p_win_confidence: float = field(default=0.0, validator=[ge(0.0), lt(1.0), or_(le(0.0), ge(0.5))])
 
 
@@ -299,6 +319,7 @@ class PluginChoice:
         sizer: Who says how big.
         exits: Who says when to leave, asked in this order.
         notifiers: Who tells people.
+        services: What is started beside the run, in processes of their own, and ended with it.
     """
 
     feed: str
@@ -311,6 +332,7 @@ class PluginChoice:
     sizer: str
     exits: tuple[str, ...] = ()
     notifiers: tuple[str, ...] = ()
+    services: tuple[str, ...] = ()
 
 
 KERNEL_SECTIONS: dict[str, type] = {

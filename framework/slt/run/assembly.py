@@ -22,14 +22,17 @@ from slt.config import (
     NoticesConfig,
     render_section,
 )
-from slt.errors import ConfigError, PluginError
+from slt.errors import ConfigError, PluginError, StorageError
 from slt.log import get_logger
 from slt.run.dense import Dense
 from slt.run.folders import RunFolder, check_root, open_folder
+from slt.run.health_server import check_health_config
 from slt.run.supervision import register_stop
 from slt.storage.contract import Query
 from slt.storage.journal import Journal
+from slt.storage.link import StorageLink
 from slt.storage.reader import Reader, make_reader
+from slt.storage.refused import RefusedRecords
 from slt.storage.writer import Writer
 from slt.trading.core import EngineSetup
 from slt.trading.engine import Engine
@@ -62,6 +65,7 @@ class Assembly:
         engine: The engine.
         writer: Write-behind to the storage; its task is the driver's.
         reader: Asks the storage through the cache, which the writer tells of what it writes; None in a back-test.
+        storage: The storage plugin's hooks, which open it when it is there.
         storage_text: The storage in one line.
         is_storage_whole: Whether the storage has the run from its beginning; one in memory has not after a restart.
     """
@@ -75,6 +79,7 @@ class Assembly:
     engine: Engine
     writer: Writer
     reader: Reader | None
+    storage: StorageLink
     storage_text: str
     is_storage_whole: bool
 
@@ -111,7 +116,7 @@ def _is_open(options: Any, given: Mapping[str, Any]) -> bool:
 
 
 def _identity(settings: Settings, plugins: Plugins) -> str:
-    """What of a configuration decides the results: all but pace, certificates, locks, log, notices, cache and health.
+    """What of a configuration decides the results: not pace, certificates, locks, log, notices, cache, health, services.
 
     So an unfinished run can go on with a lock on or with another log, and its champion goes on predicting.
     """
@@ -120,6 +125,8 @@ def _identity(settings: Settings, plugins: Plugins) -> str:
         speed=0.0,
         snapshot_seconds=0.0,
         certificates="certificates",
+        halt_entries_without_storage=False,
+        one_instance=None,
         allow_uncertified=False,
         confirm_live=False,
         strangers="ignore",
@@ -132,7 +139,7 @@ def _identity(settings: Settings, plugins: Plugins) -> str:
     quiet = attrs.evolve(
         settings,
         run=run,
-        plugins=attrs.evolve(settings.plugins, notifiers=(), cache=None),
+        plugins=attrs.evolve(settings.plugins, notifiers=(), cache=None, services=()),
         locks=LocksConfig(relaxed_signal_mode=settings.is_relaxed),
         notices=NoticesConfig(),
         log=LogConfig(),
@@ -140,7 +147,7 @@ def _identity(settings: Settings, plugins: Plugins) -> str:
         health=HealthConfig(),
         feed=FeedConfig(),
     )
-    return effective_config(quiet, attrs.evolve(plugins, notifiers=(), cache=None))
+    return effective_config(quiet, attrs.evolve(plugins, notifiers=(), cache=None, services=(), sources=()))
 
 
 def secret_names(plugins: Plugins) -> tuple[str, ...]:
@@ -158,7 +165,15 @@ def _every(plugins: Plugins) -> list[Loaded[Any]]:
         plugins.sizer,
         *([plugins.model] if plugins.model else []),
     ]
-    return [*singles, *plugins.features, *plugins.strategies, *plugins.exits, *plugins.notifiers]
+    several: list[tuple[Loaded[Any], ...]] = [
+        plugins.features,
+        plugins.strategies,
+        plugins.exits,
+        plugins.notifiers,
+        plugins.services,
+        plugins.sources,
+    ]
+    return [*singles, *(loaded for group in several for loaded in group)]
 
 
 @asynccontextmanager
@@ -181,6 +196,8 @@ async def assembled(
     root = Path(settings.run.folder)
     check_root(root)
     check_certificates(plugins, settings)
+    if settings.run.mode != "backtest":
+        check_health_config(settings.health)
     market = await asyncio.to_thread(plugins.feed.hooks.slt_describe_market)
     dense = Dense(plugins, market.symbols, market.interval_ms)
     await asyncio.to_thread(dense.start)
@@ -193,20 +210,54 @@ async def assembled(
         missing = [s for s in market.symbols if s not in rules]
         if missing:
             raise ConfigError(f"brokers.{plugins.broker.name}: no trading rules for {', '.join(missing)}")
-        register_stop(lifecycle, "storage", plugins.storage.hooks.slt_close_storage)
+        is_paced = settings.run.mode != "backtest"
+        storage = StorageLink(plugins.storage.hooks, open_seconds=_OPEN_TIMEOUT_S)
+        register_stop(lifecycle, "storage", storage.slt_close_storage)
         async with _in_time(plugins.storage):
-            storage_text = await plugins.storage.hooks.slt_open_storage()
-            stored = [r.id for r in await plugins.storage.hooks.slt_read_records(query=Query(Run))]
+            stored = await _stored_runs(storage, is_patient=is_paced)
         config, identity = effective_config(settings, plugins), _identity(settings, plugins)
         folder = open_folder(root, settings.run.name, config, identity, stored, is_fresh=is_fresh)
         held.callback(folder.release)
         engine = Engine(_engine_setup(settings, plugins, market, rules, dense, folder.run_id))
-        is_paced = settings.run.mode != "backtest"
         journal = Journal(folder.path / "journal", sync="always") if is_paced else None
         reader = await _open_reader(settings, plugins, lifecycle) if is_paced else None
-        writer = Writer(plugins.storage.hooks, journal, on_written=reader.wrote if reader is not None else None)
-        is_whole = not folder.is_resumed or folder.run_id in stored
-        yield Assembly(settings, plugins, folder, market, rules, dense, engine, writer, reader, storage_text, is_whole)
+        writer = Writer(
+            storage,
+            journal,
+            refused=RefusedRecords(folder.path / "refused.jsonl"),
+            on_written=reader.wrote if reader is not None else None,
+            on_forgotten=reader.forgot if reader is not None else None,
+        )
+        yield Assembly(
+            settings=settings,
+            plugins=plugins,
+            folder=folder,
+            market=market,
+            rules=rules,
+            dense=dense,
+            engine=engine,
+            writer=writer,
+            reader=reader,
+            storage=storage,
+            storage_text=storage.text,
+            is_storage_whole=stored is None or not folder.is_resumed or folder.run_id in stored,
+        )
+
+
+async def _stored_runs(storage: StorageLink, *, is_patient: bool) -> list[str] | None:
+    """Open the storage and ask for the runs in it; None where it is away and the run goes on without it.
+
+    Raises:
+        StorageError: It is away, and the run does not go on without it.
+    """
+    try:
+        await storage.open()
+        return [r.id for r in await storage.slt_read_records(query=Query(Run))]
+    except StorageError as error:
+        if not is_patient:
+            raise
+        _log.warning("the storage is away: the run goes on, records wait in its journal", cause=str(error), safety=True)
+        return None
 
 
 async def _open_reader(settings: Settings, plugins: Plugins, lifecycle: LifecycleManager) -> Reader:

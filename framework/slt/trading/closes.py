@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from slt.events import CancelOrder, SubmitOrder
+from slt.events import CancelOrder, ReadAccount
 from slt.rules import floor_quantity, round_price
+from slt.trading.guard import Guard
+from slt.trading.orders import send, take_back
 from slt.trading.sizing import floored_stop
-from slt.types import Order, OrderRole, OrderSide, OrderStatus, OrderType, OrderUpdate
+from slt.types import OrderRole, OrderStatus, OrderType, OrderUpdate
 
 if TYPE_CHECKING:
     from slt.trading.core import Core
     from slt.trading.portfolio import Holding
-    from slt.types import Proposal
+    from slt.types import Order, Proposal
 
 __all__ = ["CloseDesk"]
 
@@ -31,6 +33,7 @@ class CloseDesk:
 
     def __init__(self, core: Core) -> None:
         self._core = core
+        self._guard = Guard(core)
 
     def protective_levels(self, proposal: Proposal, fill_price: float) -> tuple[float, float]:
         """Stop and target for an entry filled at `fill_price`: the proposal's, on the tick grid, the stop floored."""
@@ -40,12 +43,20 @@ class CloseDesk:
         return round_price(rules, stop, side), round_price(rules, proposal.target, side)
 
     def protect(self, holding: Holding) -> None:
-        """Rest a stop and a target for what is open now, then cancel those they replace."""
-        position = holding.position
-        replaced = [holding.stop_id, holding.target_id]
-        holding.stop_id = self._rest(holding, OrderRole.STOP, OrderType.STOP_MARKET, position.stop)
-        holding.target_id = self._rest(holding, OrderRole.TARGET, OrderType.TAKE_PROFIT_MARKET, position.target)
-        self._cancel(position.symbol, replaced)
+        """Rest a stop and a target for what is open now; those they replace go when they are acknowledged."""
+        self._guard.protect(holding)
+
+    def check_cover(self, holding: Holding) -> None:
+        """Close a position that has been without an acknowledged stop for too long."""
+        if holding.position.closing or not self._guard.is_overdue(holding):
+            return
+        symbol, seconds = holding.position.symbol, self._core.setup.risk.stop_ack_seconds
+        self._core.alert(
+            f"stop_late-{symbol}",
+            f"{symbol}: the protective stop is not acknowledged after {seconds:g} s; closing the position",
+            "",
+        )
+        self.close(holding, "unprotected")
 
     def close(self, holding: Holding, reason: str, *, fraction: float = 1.0, level: float | None = None) -> None:
         """Close a share of a position at market; a part too small to trade is skipped, a whole never.
@@ -71,7 +82,7 @@ class CloseDesk:
             holding.close_reason = reason
             self._withdraw_entry(position.symbol)
         holding.retry_time = None
-        self._submit(holding, OrderRole.EXIT, OrderType.MARKET, quantity, reason=reason, level=level)
+        send(self._core, holding, OrderRole.EXIT, OrderType.MARKET, quantity, reason=reason, level=level)
 
     def close_at_once(self, holding: Holding, reason: str) -> None:
         """Close at market now, unless a close is already on its way; a failed one is not waited for any longer."""
@@ -83,7 +94,7 @@ class CloseDesk:
 
         A stop or target that filled in part works on by itself; the other one is reduce-only and needs no new size.
         """
-        if client_id in {holding.stop_id, holding.target_id}:
+        if holding.resting(client_id) is not None:
             return
         holding.close_attempts = 0
         self.protect(holding)
@@ -92,25 +103,25 @@ class CloseDesk:
 
     def finish(self, holding: Holding) -> None:
         """After the last fill of a position: cancel whatever of its orders still works, its entry included."""
-        symbol = holding.position.symbol
-        leftover = [o.client_id for o in self._core.portfolio.orders.values() if o.position_id == holding.position.id]
-        self._cancel(symbol, leftover)
-        self._core.portfolio.entries.pop(symbol, None)
+        symbol, portfolio = holding.position.symbol, self._core.portfolio
+        leftover = [o.client_id for o in portfolio.orders.values() if o.position_id == holding.position.id]
+        take_back(self._core, symbol, leftover)
+        portfolio.retire_entry(symbol)
 
     def note_update(self, order: Order, update: OrderUpdate, holding: Holding | None) -> None:
         """Act on a change of a stop, target or closing order."""
         if update.status is OrderStatus.ACCEPTED:
-            if holding is not None and order.client_id == holding.stop_id:
-                holding.position.stop_resting = True
+            if holding is not None:
+                self._guard.acknowledge(holding, order)
             return
         self._core.portfolio.drop_order(order.client_id)
         if holding is None or order.position_id != holding.position.id:
             return
-        if order.client_id == holding.stop_id:
-            holding.stop_id, holding.position.stop_resting = "", False
+        if order.role is OrderRole.STOP:
+            self._guard.lose(holding, holding.stop, order.client_id)
             self._naked(holding, update)
-        elif order.client_id == holding.target_id:
-            holding.target_id = ""
+        elif order.role is OrderRole.TARGET:
+            self._guard.lose(holding, holding.target, order.client_id)
             self._without_target(holding, update)
         elif order.role is OrderRole.EXIT:
             self._failed(holding, order, update)
@@ -121,7 +132,7 @@ class CloseDesk:
             self.close(holding, holding.close_reason)
 
     def _naked(self, holding: Holding, update: OrderUpdate) -> None:
-        if holding.position.closing:
+        if holding.position.closing or self._guard.is_covered(holding):
             return
         self._core.alert(
             f"stop_gone-{holding.position.symbol}",
@@ -133,7 +144,7 @@ class CloseDesk:
     def _without_target(self, holding: Holding, update: OrderUpdate) -> None:
         """The target does not rest. Where the price is beyond it (an entry that gapped past it), it is reached."""
         position = holding.position
-        if position.closing:
+        if position.closing or holding.target.client_id:
             return
         # The price seen last may be a fill's own, so worse than the market's by the slippage.
         level = position.target * (1 - position.side * self._core.setup.rules[position.symbol].slippage)
@@ -168,51 +179,11 @@ class CloseDesk:
         wait = min(_LONGEST_RETRY_MS, _FIRST_RETRY_MS << min(holding.close_attempts, _MOST_DOUBLINGS))
         holding.close_attempts += 1
         holding.retry_time = update.time + wait
+        # The exchange refuses to close what it does not have: its account says whether that is so.
+        self._core.emit(ReadAccount(self._core.time, f"{order.symbol}: a close failed ({update.reason})"))
         if holding.close_attempts == _ALERT_AFTER:
             self._core.alert(
                 f"close_failed-{order.symbol}",
                 f"{order.symbol}: closing failed {_ALERT_AFTER} times and is tried again without end",
                 update.reason,
             )
-
-    def _rest(self, holding: Holding, role: OrderRole, kind: OrderType, price: float) -> str:
-        return self._submit(holding, role, kind, holding.position.quantity, stop_price=price, reason=str(role))
-
-    def _submit(
-        self,
-        holding: Holding,
-        role: OrderRole,
-        kind: OrderType,
-        quantity: float,
-        *,
-        reason: str,
-        stop_price: float | None = None,
-        level: float | None = None,
-    ) -> str:
-        core, position = self._core, holding.position
-        order = Order(
-            client_id=core.next_id(),
-            position_id=position.id,
-            symbol=position.symbol,
-            side=OrderSide(-position.side),
-            type=kind,
-            role=role,
-            quantity=quantity,
-            time=core.time,
-            stop_price=stop_price,
-            reduce_only=True,
-            level=level,
-            reason=reason,
-        )
-        core.portfolio.orders[order.client_id] = order
-        core.store_intent(order, "intended")
-        core.emit(SubmitOrder(order))
-        return order.client_id
-
-    def _cancel(self, symbol: str, client_ids: list[str]) -> None:
-        for client_id in client_ids:
-            order = self._core.portfolio.orders.get(client_id)
-            if order is not None:
-                filled = self._core.portfolio.drop_order(client_id)
-                self._core.store_intent(order, str(OrderStatus.CANCELLED), filled=filled)
-                self._core.emit(CancelOrder(self._core.time, symbol, client_id))

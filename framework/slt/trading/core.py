@@ -45,6 +45,8 @@ class EngineSetup:
         seed: The run's seed.
         is_training_locked: No fits.
         equity_every_minutes: Distance of the points of the equity curve.
+        strangers: What becomes of positions that the exchange has and the books have not: ``ignore``, ``adopt`` or
+            ``flatten``.
     """
 
     run_id: str
@@ -64,6 +66,12 @@ class EngineSetup:
     seed: int = 1
     is_training_locked: bool = False
     equity_every_minutes: int = 60
+    strangers: str = "ignore"
+
+    @property
+    def owner(self) -> str:
+        """Prefix of every client id of runs of this name: an order with it on the account is ours."""
+        return f"{self.run_id.rpartition('-')[0]}-"
 
 
 class Core:
@@ -76,6 +84,7 @@ class Core:
     def __init__(self, setup: EngineSetup) -> None:
         self.setup = setup
         self.time = 0
+        self.clock = 0
         self.sequence = 0
         self.faults: list[str] = []
         self.out: list[Command] = []
@@ -138,17 +147,23 @@ class Core:
     def fault(self, text: str) -> None:
         """A plugin broke: halt entries for the rest of the run, keep managing positions, tell people."""
         self.faults.append(text)
-        self.halt(self.gates.state.halted or text)
+        self.halt("", "")
         self.alert("plugin_failed", "A plugin failed; entries are halted, positions stay managed", text)
 
-    def halt(self, reason: str) -> None:
-        """Halt entries, or let them resume where the reason is empty and no plugin has failed."""
-        self.gates.state.halted = reason or (self.faults[0] if self.faults else "")
+    def halt(self, reason: str, source: str) -> None:
+        """Halt entries for one source, or take its halt back where the reason is empty; a failed plugin halts on."""
+        halts = self.gates.state.halts
+        if reason:
+            halts[source] = reason
+        else:
+            halts.pop(source, None)
+        self.gates.state.halted = next(iter(halts.values()), self.faults[0] if self.faults else "")
 
     def snapshot(self) -> dict[str, Any]:
         """Everything remembered, as picklable data."""
         return {
             "time": self.time,
+            "clock": self.clock,
             "sequence": self.sequence,
             "faults": self.faults,
             "portfolio": self.portfolio.__dict__,
@@ -160,7 +175,8 @@ class Core:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take back what `snapshot` gave, after a round trip through pickle."""
-        self.time, self.sequence, self.faults = state["time"], state["sequence"], list(state["faults"])
+        self.time, self.clock = state["time"], state["clock"]
+        self.sequence, self.faults = state["sequence"], list(state["faults"])
         self.portfolio.__dict__.update(state["portfolio"])
         self.gates.state = evolve(state["risk"])
         self.barriers.restore(state["barriers"])

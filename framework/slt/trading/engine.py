@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from slt.events import (
+    AccountRead,
     BarsClosed,
     Block,
     CancelOrder,
@@ -19,29 +20,33 @@ from slt.events import (
     ModelReady,
     Notify,
     PluginFailed,
+    QueryOrder,
+    ReadAccount,
     RunEnding,
     StartFit,
     Tick,
     UseModel,
 )
-from slt.notices import close_notice, daily_notice, open_notice
+from slt.notices import close_notice, daily_notice
+from slt.trading.accounts import BOOKS, AccountDesk
 from slt.trading.closes import CloseDesk
 from slt.trading.core import Core, EngineSetup
 from slt.trading.entries import EntryDesk
 from slt.trading.exits import ExitDesk, make_outlook
+from slt.trading.fills import FillDesk
 from slt.trading.risk import DAY_MS
 from slt.types import (
     MINUTE_MS,
     BarState,
+    BrokerAlert,
+    BrokerLink,
     EquityPoint,
     Fill,
-    FillCause,
     FundingPayment,
-    Order,
-    OrderRole,
-    OrderStatus,
+    OrderType,
     OrderUpdate,
     PricePoint,
+    SymbolChange,
     Trade,
 )
 
@@ -56,6 +61,8 @@ __all__ = ["Engine"]
 _HOUR_MS = 3_600_000
 _CANDLE_MS = 300_000
 _ABSENT = int(BarState.ABSENT)
+_ASK_AFTER_MS = 10_000
+"""Age of an order at market at which the broker is asked what became of it, and again after as long."""
 _PEAK_STEP = 0.05
 """Rise of the peak gain (in R) after which a position is stored again."""
 
@@ -71,6 +78,8 @@ class Engine:
         self._core = Core(setup)
         self._entries = EntryDesk(self._core)
         self._closes = CloseDesk(self._core)
+        self._fills = FillDesk(self._core, self._closes, self._trade_closed)
+        self._accounts = AccountDesk(self._core, self._fills)
         self._exits = ExitDesk(setup.exits)
         self._columns = {symbol: i for i, symbol in enumerate(setup.symbols)}
         self._views = {strategy: i for i, strategy in enumerate(setup.strategies)}
@@ -78,14 +87,19 @@ class Engine:
         self._followed = 0
         self._row = -1
         self._next_point: int | None = None
+        self._asked: dict[str, int] = {}
         self._fit_judged = False
         self._day_trades: list[Trade] = []
         self._handlers: dict[type, Any] = {
             PricePoint: self._price_moved,
             BarsClosed: self._bars_closed,
-            Fill: self._filled,
-            OrderUpdate: self._order_changed,
-            FundingPayment: self._funded,
+            Fill: self._fills.book,
+            OrderUpdate: self._fills.change,
+            FundingPayment: self._fills.pay_funding,
+            AccountRead: self._accounts.compare,
+            BrokerLink: self._link_changed,
+            BrokerAlert: self._alerted,
+            SymbolChange: self._symbol_changed,
             Tick: self._ticked,
             ModelReady: self._model_ready,
             EntriesHalted: self._entries_halted,
@@ -102,6 +116,11 @@ class Engine:
     def faults(self) -> list[str]:
         """What plugins broke so far, one line each; entries have been halted since the first."""
         return self._core.faults
+
+    @property
+    def halts(self) -> dict[str, str]:
+        """Why entries are halted now, by source; a failed plugin is among `faults` instead."""
+        return dict(self._core.gates.state.halts)
 
     def champion(self, strategy: str) -> tuple[int, bytes]:
         """Version and artefact of the model in force; version 0 = UNTRAINED."""
@@ -131,6 +150,7 @@ class Engine:
         """
         core = self._core
         core.time = event.time
+        core.clock = max(core.clock, event.time)
         self._handlers[type(event)](event)
         commands, core.out = core.out, []
         return commands
@@ -142,6 +162,8 @@ class Engine:
             "next_point": self._next_point,
             "day_trades": self._day_trades,
             "broken_exits": sorted(self._exits.broken),
+            "differing": self._accounts.differing,
+            "asked": self._asked,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -150,6 +172,8 @@ class Engine:
         self._next_point = state["next_point"]
         self._day_trades = state["day_trades"]
         self._exits.leave_out(state["broken_exits"])
+        self._accounts.differing = state["differing"]
+        self._asked = state["asked"]
 
     # -- prices and time -------------------------------------------------------------------------------------------
 
@@ -164,6 +188,8 @@ class Engine:
         holding.price = price
         if position.stop_traded_time is None and position.side * (price - position.stop) <= 0:
             position.stop_traded_time = point.time
+        if holding.uncovered_since is not None:
+            self._closes.check_cover(holding)
         if position.closing:
             self._closes.retry(holding, point.time)
             return
@@ -181,13 +207,27 @@ class Engine:
                 position.peak_gain = max(peak, position.net_gain(hit.order.trigger_price))
             self._closes.close(holding, hit.name, fraction=hit.order.fraction, level=hit.order.trigger_price)
         if marked or position.peak_gain - holding.stored_peak >= _PEAK_STEP:
-            self._store_position(holding)
+            self._fills.store_position(holding)
 
     def _ticked(self, event: Tick) -> None:
-        for entry in self._core.portfolio.entries.values():
-            self._withdraw(entry, event.time)
+        if event.is_gap:
+            for entry in self._core.portfolio.entries.values():
+                self._withdraw(entry, event.time)
+        else:
+            self._ask_after(event.time)
         for holding in list(self._core.portfolio.holdings.values()):
             self._watch(holding, PricePoint(event.time, holding.position.symbol, holding.price))
+
+    def _ask_after(self, time: int) -> None:
+        """Ask what became of orders at market that should have filled long ago: an answer may have been lost."""
+        orders = self._core.portfolio.orders
+        for client_id in [c for c in self._asked if c not in orders]:
+            del self._asked[client_id]
+        for order in orders.values():
+            since = self._asked.get(order.client_id, order.time)
+            if order.type is OrderType.MARKET and time - since >= _ASK_AFTER_MS:
+                self._asked[order.client_id] = time
+                self._core.emit(QueryOrder(time, order.symbol, order.client_id))
 
     def _bars_closed(self, event: BarsClosed) -> None:
         core, block, row = self._core, event.block, event.row
@@ -268,9 +308,32 @@ class Engine:
         self._core.fault(event.text)
 
     def _entries_halted(self, event: EntriesHalted) -> None:
-        self._core.halt(event.reason)
-        if event.reason:
-            self._core.alert("entries_halted", "Entries are halted; positions stay managed", event.reason)
+        core = self._core
+        is_news = bool(event.reason) and event.source not in core.gates.state.halts
+        core.halt(event.reason, event.source)
+        if is_news:
+            core.alert("entries_halted", "Entries are halted; positions stay managed", event.reason)
+
+    def _link_changed(self, event: BrokerLink) -> None:
+        """The stream of events is down: no entries. It is up again: none either, until the books have been compared."""
+        core = self._core
+        core.halt("" if event.is_up else f"the broker's event stream is down: {event.reason}", "link")
+        if event.is_up:
+            core.halt("the books have not been compared with the exchange since its events came back", BOOKS)
+            core.emit(ReadAccount(event.time, "events flow again"))
+
+    def _alerted(self, event: BrokerAlert) -> None:
+        self._core.alert("broker", "The broker says", event.text)
+
+    def _symbol_changed(self, event: SymbolChange) -> None:
+        untradable = self._core.gates.state.untradable
+        if event.is_tradable:
+            untradable.pop(event.symbol, None)
+            return
+        if event.symbol in self._core.portfolio.holdings and event.symbol not in untradable:
+            title = f"{event.symbol} is {event.status}: no entries, and its position may not be closable"
+            self._core.alert(f"symbol-{event.symbol}", title, "")
+        untradable[event.symbol] = event.status
 
     def _run_ending(self, event: RunEnding) -> None:
         for entry in self._core.portfolio.entries.values():
@@ -280,49 +343,6 @@ class Engine:
         self._store_equity(event.time)
 
     # -- orders and money ------------------------------------------------------------------------------------------
-
-    def _filled(self, fill: Fill) -> None:
-        portfolio = self._core.portfolio
-        if not portfolio.is_new(fill):
-            return
-        entry = portfolio.entries.get(fill.symbol)
-        if entry is not None and fill.client_id == entry.order.client_id:
-            self._entry_filled(fill)
-            return
-        holding = portfolio.holdings.get(fill.symbol)
-        if holding is None:
-            self._core.alert(
-                f"stray_fill-{fill.symbol}",
-                f"{fill.symbol}: a fill belongs to no position",
-                f"client id {fill.client_id}",
-            )
-            return
-        self._close_filled(fill, holding)
-
-    def _entry_filled(self, fill: Fill) -> None:
-        core, portfolio = self._core, self._core.portfolio
-        entry = portfolio.entries[fill.symbol]
-        is_first = fill.symbol not in portfolio.holdings
-        holding = portfolio.fill_entry(fill, entry, *self._closes.protective_levels(entry.proposal, fill.price))
-        if fill.symbol not in portfolio.entries:
-            core.store_intent(entry.order, "filled", filled=entry.order.quantity)
-        self._closes.protect(holding)
-        self._store_position(holding)
-        if is_first:
-            core.emit(Notify(open_notice(holding.position, run_id=core.setup.run_id)))
-
-    def _close_filled(self, fill: Fill, holding: Holding) -> None:
-        core, portfolio = self._core, self._core.portfolio
-        order = portfolio.orders.get(fill.client_id)
-        trade = portfolio.fill_close(fill, holding, _close_reason(fill, order))
-        if order is not None and fill.client_id not in portfolio.orders:
-            core.store_intent(order, "filled", filled=order.quantity)
-        self._store_position(holding)
-        if trade is None:
-            self._closes.follow_part(holding, fill.client_id)
-            return
-        self._closes.finish(holding)
-        self._trade_closed(trade)
 
     def _trade_closed(self, trade: Trade) -> None:
         core = self._core
@@ -336,30 +356,6 @@ class Engine:
         if sample is not None:
             core.store(sample)
         self._start_fits(trade.exit_time)
-
-    def _order_changed(self, update: OrderUpdate) -> None:
-        portfolio = self._core.portfolio
-        order = portfolio.orders.get(update.client_id)
-        if order is None:
-            return
-        self._core.store_intent(order, str(update.status), update.reason, portfolio.filled.get(order.client_id, 0.0))
-        if order.role is not OrderRole.ENTRY:
-            self._closes.note_update(order, update, portfolio.holdings.get(update.symbol))
-            return
-        if update.status is not OrderStatus.ACCEPTED:
-            portfolio.drop_order(order.client_id)
-            entry = portfolio.entries.pop(update.symbol, None)
-            if entry is not None and update.symbol not in portfolio.holdings:
-                self._core.learner.drop_sample(entry.proposal.strategy, order.position_id)
-
-    def _funded(self, payment: FundingPayment) -> None:
-        holding = self._core.portfolio.pay_funding(payment)
-        if holding is not None:
-            self._store_position(holding)
-
-    def _store_position(self, holding: Holding) -> None:
-        holding.stored_peak = holding.position.peak_gain
-        self._core.store(self._core.portfolio.record(holding.position))
 
     # -- learning --------------------------------------------------------------------------------------------------
 
@@ -398,10 +394,3 @@ class Engine:
             core.emit(UseModel(core.time, demotion.strategy, successor.version, successor.artefact))
             title = f"{demotion.strategy}: model v{demotion.version} has decayed and is demoted"
             core.alert(f"demoted-{demotion.stored.id}", title, demotion.reason)
-
-
-def _close_reason(fill: Fill, order: Order | None) -> str:
-    """What closed: the cause of a forced fill, ``stop`` or ``target``, or the reason of the exit order."""
-    if fill.cause is not FillCause.ORDER:
-        return str(fill.cause)
-    return order.reason if order is not None else "unknown"

@@ -8,17 +8,24 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 from attrs import define, field
 
 from slt.types import Fill, FundingPayment, OpenPosition, Order, Outlook, Position, Proposal, Trade
 
-__all__ = ["Holding", "PendingEntry", "Portfolio"]
+__all__ = ["Holding", "PendingEntry", "Portfolio", "Resting"]
 
+T = TypeVar("T")
 _FLAT = 1e-9
 """Share of the initial quantity below which a position counts as flat (float dust of partial closes)."""
+
+
+_REMEMBERED_FILLS = 512
+"""Fills by symbol whose ids are remembered, so that one that comes twice is booked once."""
+_REMEMBERED_ORDERS = 512
+"""Orders that work no longer and are remembered, for what they still fill."""
 
 
 @define(eq=False)
@@ -45,6 +52,21 @@ class PendingEntry:
 
 
 @define(eq=False)
+class Resting:
+    """The order that protects a position on one side.
+
+    Attributes:
+        client_id: The newest one; empty = none.
+        is_acknowledged: Whether the exchange has confirmed it.
+        replaced: Acknowledged ones before it, oldest first, that are cancelled once it is acknowledged.
+    """
+
+    client_id: str = ""
+    is_acknowledged: bool = False
+    replaced: list[str] = field(factory=list)
+
+
+@define(eq=False)
 class Holding:
     """An open position with what the portfolio keeps beside it.
 
@@ -60,8 +82,9 @@ class Holding:
         exit_quantity: Base units closed so far.
         exit_value: Σ quantity · price of the closing fills.
         partial_exits: Reasons of the closes so far, in order.
-        stop_id: Client id of the working stop; empty = none.
-        target_id: Client id of the working target; empty = none.
+        stop: The protective stop.
+        target: The target.
+        uncovered_since: Since when a part has had no acknowledged stop, ms UTC; None = all of it has one.
         close_attempts: Closing orders that failed since the last success.
         retry_time: When the failed close is tried again, ms UTC; None = no failure pending.
         close_reason: Why the full close was ordered.
@@ -79,12 +102,27 @@ class Holding:
     exit_quantity: float = 0.0
     exit_value: float = 0.0
     partial_exits: list[str] = field(factory=list)
-    stop_id: str = ""
-    target_id: str = ""
+    stop: Resting = field(factory=Resting)
+    target: Resting = field(factory=Resting)
+    uncovered_since: int | None = None
     close_attempts: int = 0
     retry_time: int | None = None
     close_reason: str = ""
     stored_peak: float = 0.0
+
+    @property
+    def stop_id(self) -> str:
+        """Client id of the newest stop; empty = none."""
+        return self.stop.client_id
+
+    @property
+    def target_id(self) -> str:
+        """Client id of the newest target; empty = none."""
+        return self.target.client_id
+
+    def resting(self, client_id: str) -> Resting | None:
+        """The side whose newest order this is; None = neither."""
+        return next((r for r in (self.stop, self.target) if client_id and r.client_id == client_id), None)
 
     @property
     def margin(self) -> float:
@@ -116,7 +154,10 @@ class Portfolio:
         self.entries: dict[str, PendingEntry] = {}
         self.orders: dict[str, Order] = {}
         self.filled: dict[str, float] = {}
-        self.seen_fills: dict[str, int] = {}
+        self.seen_fills: dict[str, dict[int, None]] = {}
+        self.settled: dict[str, None] = {}
+        self.retired: dict[str, Order] = {}
+        self.retired_entries: dict[str, PendingEntry] = {}
         self.results: deque[bool] = deque(maxlen=win_rate_trades)
         self.trades = 0
 
@@ -152,10 +193,11 @@ class Portfolio:
             position.quantity += fill.quantity
             position.initial_quantity += fill.quantity
             position.entry_price = value / position.quantity
+            position.entry_time = min(position.entry_time, fill.time)
         self._pay(holding, fill)
         entry.margin = max(0.0, entry.margin - fill.price * fill.quantity / max(1, entry.order.leverage))
         if self._book(fill, entry.order) >= entry.order.quantity * (1 - _FLAT):
-            del self.entries[fill.symbol]
+            self.retire_entry(fill.symbol, entry)
         return holding
 
     def fill_close(self, fill: Fill, holding: Holding, reason: str) -> Trade | None:
@@ -190,11 +232,35 @@ class Portfolio:
 
     def drop_order(self, client_id: str) -> float:
         """Forget a working order that will not fill any more; returns what was filled of it, base units."""
-        self.orders.pop(client_id, None)
+        self._retire(client_id)
         return self.filled.pop(client_id, 0.0)
 
+    def retire_entry(self, symbol: str, entry: PendingEntry | None = None) -> PendingEntry | None:
+        """Take an entry out of those under way, and remember it for fills that come late.
+
+        Args:
+            symbol: Its symbol.
+            entry: Only this one; None = whichever is under way.
+
+        Returns:
+            The entry; None where it is not under way.
+        """
+        found = self.entries.get(symbol)
+        if found is None or (entry is not None and found is not entry):
+            return None
+        _remember(self.retired_entries, found.order.client_id, found)
+        return self.entries.pop(symbol)
+
+    def order_of(self, client_id: str) -> Order | None:
+        """An order of ours, working or remembered; None = not known."""
+        return self.orders.get(client_id) or self.retired.get(client_id)
+
     def pay_funding(self, payment: FundingPayment) -> Holding | None:
-        """Book a funding settlement; None where the position is already gone (the wallet is charged all the same)."""
+        """Book a funding settlement, once; None where the position is already gone (the wallet is charged anyway)."""
+        key = f"{payment.symbol}-{payment.time}"
+        if key in self.settled:
+            return None
+        _remember(self.settled, key, None)
         self.wallet -= payment.amount
         holding = self.holdings.get(payment.symbol)
         if holding is not None:
@@ -203,10 +269,13 @@ class Portfolio:
         return holding
 
     def is_new(self, fill: Fill) -> bool:
-        """Whether this fill has not been booked before (trade ids rise per symbol)."""
-        if fill.trade_id <= self.seen_fills.get(fill.symbol, -1):
+        """Whether this fill has not been booked before, by its symbol and trade id, in whatever order they come."""
+        seen = self.seen_fills.setdefault(fill.symbol, {})
+        if fill.trade_id in seen:
             return False
-        self.seen_fills[fill.symbol] = fill.trade_id
+        seen[fill.trade_id] = None
+        if len(seen) > _REMEMBERED_FILLS:
+            del seen[next(iter(seen))]
         return True
 
     def record(self, position: Position) -> OpenPosition:
@@ -257,11 +326,16 @@ class Portfolio:
         """Add a fill to its order; an order that is done leaves the working orders."""
         done = self.filled.get(order.client_id, 0.0) + fill.quantity
         if done >= order.quantity * (1 - _FLAT):
-            self.orders.pop(order.client_id, None)
+            self._retire(order.client_id)
             self.filled.pop(order.client_id, None)
         else:
             self.filled[order.client_id] = done
         return done
+
+    def _retire(self, client_id: str) -> None:
+        order = self.orders.pop(client_id, None)
+        if order is not None:
+            _remember(self.retired, client_id, order)
 
     def _finish(self, time: int, holding: Holding, reason: str) -> Trade:
         position, entry = holding.position, holding.entry
@@ -298,3 +372,9 @@ class Portfolio:
             model_version=entry.model_version,
             won=won,
         )
+
+
+def _remember(memory: dict[str, T], key: str, value: T) -> None:
+    memory[key] = value
+    if len(memory) > _REMEMBERED_ORDERS:
+        del memory[next(iter(memory))]

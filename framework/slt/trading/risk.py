@@ -45,6 +45,9 @@ class RiskState:
         cooldown_until: Per symbol, ms UTC.
         guard_until: Next time the margin guard may close something, ms UTC.
         halted: Why entries are halted; empty = they are not.
+        halts: Reason by source, of all that halt entries now.
+        untradable: The exchange's word for each symbol that cannot be traded now.
+        strangers: Signed quantity by symbol of positions on the account that are not slt's and are left alone.
     """
 
     day: int = -1
@@ -52,6 +55,9 @@ class RiskState:
     cooldown_until: dict[str, int] = field(factory=dict)
     guard_until: int = 0
     halted: str = ""
+    halts: dict[str, str] = field(factory=dict)
+    untradable: dict[str, str] = field(factory=dict)
+    strangers: dict[str, float] = field(factory=dict)
 
 
 class Gates:
@@ -93,9 +99,12 @@ class Gates:
             return Refusal("warm", "the features are not warm: too little history, or a gap within the last hour")
         if proposal.symbol in opposed:
             return Refusal("opposed", "strategies propose both sides of this symbol at once")
-        if self.portfolio.engaged(proposal.symbol):
-            return Refusal("position", "the symbol has a position or an entry under way; one per symbol is allowed")
-        return self._check_daily_loss(candidate) or self._check_cooldown(candidate, time) or self._check_cost(candidate)
+        return (
+            self._check_symbol(proposal.symbol)
+            or self._check_daily_loss(candidate)
+            or self._check_cooldown(candidate, time)
+            or self._check_cost(candidate)
+        )
 
     def check_halted(self) -> Refusal | None:
         """The gate `halted`, asked again before each entry: a plugin may have failed on a better candidate."""
@@ -121,6 +130,17 @@ class Gates:
             return None
         self.state.guard_until = time + config.margin_guard_cooldown_seconds * 1000
         return min(losers, key=lambda h: (h.unrealised, h.position.symbol))
+
+    def _check_symbol(self, symbol: str) -> Refusal | None:
+        if self.portfolio.engaged(symbol):
+            return Refusal("position", "the symbol has a position or an entry under way; one per symbol is allowed")
+        if (quantity := self.state.strangers.get(symbol)) is not None:
+            return Refusal("position", f"the account holds {quantity:g} of this symbol that is not slt's")
+        if (status := self.state.untradable.get(symbol)) is not None:
+            return Refusal(
+                "rules", f"the exchange says that the symbol is {status}; only one in TRADING may be entered"
+            )
+        return None
 
     def _check_daily_loss(self, candidate: Candidate) -> Refusal | None:
         start = self.state.day_equity

@@ -150,6 +150,7 @@ def test_total_loss_closes_at_1_r_where_the_stop_does_not_rest(side):
         [*flat(2), (100, 100, 97, 97), *flat(2)],
         side=side,
         exits=("total_loss",),
+        risk=RiskConfig(max_cost_share=1.0, max_margin_per_position=0.5, stop_ack_seconds=3600.0),
         broker_class=DeafBroker,
         is_audited=False,
     )

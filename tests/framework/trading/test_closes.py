@@ -49,12 +49,19 @@ def test_partial_entry_fills_average_the_price_and_resize_the_protection(bench, 
     desk = bench()
     (entry,) = look.orders(desk.close(desk.block(proposals=[(0, 0, 1, 98.0, 103.0)])))
     first = look.orders(desk.fill(entry, 100.0, quantity=4.0))
-    commands = desk.fill(entry, 101.0, quantity=6.0)
+    assert [o.quantity for o in first] == [4.0, 4.0]
+    for _ in range(3):
+        assert look.orders(desk.fill(entry, 101.0, quantity=2.0)) == [], "the first ones are still on their way"
     position = desk.portfolio.holdings["AAAUSDT"].position
     assert position.entry_price == pytest.approx(100.6)
-    assert [o.quantity for o in look.orders(commands)] == [10.0, 10.0]
-    assert look.cancels(commands) == [o.client_id for o in first]
     assert not desk.portfolio.entries
+    for old in first:
+        commands = desk.accept(old)
+        (new,) = look.orders(commands)
+        assert new.quantity == 10.0
+        assert look.cancels(commands) == []
+        assert look.cancels(desk.accept(new)) == [old.client_id], "replaced first, then cancelled"
+    assert desk.portfolio.holdings["AAAUSDT"].uncovered_since is None
 
 
 def test_stop_stays_at_the_floor_from_a_fill_that_gapped_towards_it(bench):
@@ -131,7 +138,9 @@ def test_partial_exit_halves_once_and_resizes_stop_and_target(bench, look):
     assert close.quantity == 5.0
     commands = desk.fill(close, 101.0)
     assert [o.quantity for o in look.orders(commands)] == [5.0, 5.0]
-    assert set(look.cancels(commands)) == {stop.client_id, target.client_id}
+    assert look.cancels(commands) == []
+    for new, old in zip(look.orders(commands), (stop, target), strict=True):
+        assert look.cancels(desk.accept(new)) == [old.client_id]
     assert desk.portfolio.holdings["AAAUSDT"].position.exits_done == {"half"}
     new_stop = look.orders(commands)[0]
     desk.fill(new_stop, 98.0)
