@@ -63,17 +63,20 @@ def carry_out(settings: Settings, *, fresh: bool) -> Outcome:
     from slt.log import configure_logging  # noqa: PLC0415 # as above
     from slt.run.assembly import secret_names  # noqa: PLC0415 # as above
     from slt.run.execution import Observer, execute  # noqa: PLC0415 # as above
+    from slt.run.services import running_services  # noqa: PLC0415 # as above
 
     is_terminal = sys.stderr.isatty()
     view: ProgressView = make_progress_view(is_terminal=is_terminal)
-    named = (v for table in settings.options.values() for k, v in table.items() if k.endswith("_env"))
+    named = [v for table in settings.options.values() for k, v in table.items() if k.endswith("_env")]
+    named.append(settings.health.token_env)
     with ExitStack() as stack:
         configure = partial(configure_logging, settings.log, terminal=is_terminal)
         log = stack.enter_context(configure(file=None, secret_names=[v for v in named if isinstance(v, str)]))
 
         def started(assembly: Assembly) -> None:
             nonlocal log
-            file, secrets = assembly.folder.path / "slt.log", secret_names(assembly.plugins)
+            file = assembly.folder.path / "slt.log"
+            secrets = (*secret_names(assembly.plugins), settings.health.token_env)
             log = stack.enter_context(configure(file=file, secret_names=secrets))
             view.started(assembly)
 
@@ -81,6 +84,7 @@ def carry_out(settings: Settings, *, fresh: bool) -> Outcome:
             log.tell_repeats()
             view.progressed(progress)
 
+        stack.enter_context(running_services(settings))
         observer = Observer(started=started, progressed=progressed, stopping=lambda: False)
         stack.enter_context(view)
         runner = stack.enter_context(asyncio.Runner(loop_factory=_loop_factory()))

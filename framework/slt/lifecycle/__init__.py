@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from slt.lifecycle.crash_guard import CrashGuard
 from slt.lifecycle.health import Health, HealthPart, HealthReport
+from slt.lifecycle.loops import LateLoop, LoopMark, Loops
 from slt.lifecycle.manager import LifecycleManager, StopReport
 from slt.lifecycle.watchdog import WATCHDOG_EXIT_CODE, Watchdog
 
@@ -17,7 +18,10 @@ __all__ = [
     "Health",
     "HealthPart",
     "HealthReport",
+    "LateLoop",
     "LifecycleManager",
+    "LoopMark",
+    "Loops",
     "StopReport",
     "Watchdog",
 ]

@@ -116,7 +116,7 @@ def _is_open(options: Any, given: Mapping[str, Any]) -> bool:
 
 
 def _identity(settings: Settings, plugins: Plugins) -> str:
-    """What of a configuration decides the results: not pace, certificates, locks, log, notices, cache, health, services.
+    """What of a configuration decides the results: all but pace, locks, log, cache, health and what people get.
 
     So an unfinished run can go on with a lock on or with another log, and its champion goes on predicting.
     """
@@ -220,7 +220,7 @@ async def assembled(
         held.callback(folder.release)
         engine = Engine(_engine_setup(settings, plugins, market, rules, dense, folder.run_id))
         journal = Journal(folder.path / "journal", sync="always") if is_paced else None
-        reader = await _open_reader(settings, plugins, lifecycle) if is_paced else None
+        reader = await _open_reader(settings, plugins, lifecycle, storage) if is_paced else None
         writer = Writer(
             storage,
             journal,
@@ -260,12 +260,14 @@ async def _stored_runs(storage: StorageLink, *, is_patient: bool) -> list[str] |
         return None
 
 
-async def _open_reader(settings: Settings, plugins: Plugins, lifecycle: LifecycleManager) -> Reader:
+async def _open_reader(
+    settings: Settings, plugins: Plugins, lifecycle: LifecycleManager, storage: StorageLink
+) -> Reader:
     """Open the cache that config chooses, if any; a back-test asks for no statistics and has none."""
     if plugins.cache is not None:
         async with _in_time(plugins.cache):
             _log.info("cache opened", cache=await plugins.cache.hooks.slt_open_cache())
-    reader = make_reader(settings, plugins, is_writer=True)
+    reader = make_reader(settings, plugins, is_writer=True, storage=storage)
     register_stop(lifecycle, "cache", reader.close)
     return reader
 

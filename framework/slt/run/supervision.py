@@ -9,16 +9,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import threading
 import time
+from collections import deque
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from slt.errors import StoppedError
-from slt.lifecycle import CrashGuard, Health, HealthReport, LifecycleManager, Watchdog
+from slt.lifecycle import CrashGuard, LifecycleManager, Watchdog
 from slt.log import get_logger
+from slt.run.health_server import HealthServer
+from slt.run.vitals import Vitals
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
@@ -34,8 +36,9 @@ T = TypeVar("T")
 
 STOPS: dict[str, tuple[int, float]] = {
     "fits": (10, 1.0),
-    "outbox": (20, 4.0),
+    "outbox": (20, 3.5),
     "writer": (30, 3.0),
+    "lock": (35, 0.5),
     "broker": (40, 1.0),
     "cache": (45, 1.0),
     "storage": (50, 4.0),
@@ -48,11 +51,10 @@ _SAVE_SECONDS = 5.0
 """How long a stop waits for the last snapshot; the one before it is as good, only more is done again."""
 
 _HEALTH_SECONDS = 5.0
-_LAGS_KEPT = 12
+_BEAT_SECONDS = 0.5
+_LAGS_KEPT = 120
+_LATE_SECONDS = 30.0
 _SILENCE_SECONDS = 60.0
-_FEED_PATIENCE_SECONDS = 180.0
-_MANY_RECORDS = 10_000
-_MANY_NOTICES = 20
 _log = get_logger("lifecycle")
 
 
@@ -144,118 +146,81 @@ async def _wait_out(delay_seconds: float, lifecycle: LifecycleManager) -> None:
 
 
 class Upkeep:
-    """Watches over a paper or live run: the watchdog and its heartbeat, and ``health.json`` in the run's folder.
+    """Watches over a paper or live run: watchdog, vitals, ``health.json`` in the run's folder, and health over HTTP.
 
     Args:
         assembly: The run's parts.
         outbox: Where notices go; None where none are sent.
 
     Attributes:
-        health: What is watched.
+        vitals: What is known about the run; the driver adds what it has.
         state: What the run is left in when it ends: ``stopped`` unless told otherwise.
     """
 
     def __init__(self, assembly: Assembly, outbox: Outbox | None) -> None:
-        self.health = Health()
+        self.vitals = Vitals(assembly, outbox)
         self.state = "stopped"
-        self._assembly = assembly
-        self._outbox = outbox
+        self._now = "running"
         self._watchdog = Watchdog(assembly.folder.path / "watchdog.txt", silence_seconds=_SILENCE_SECONDS)
+        self._server = HealthServer(assembly.settings.health, self._snapshot)
         self._file = assembly.folder.path / "health.json"
         self._tasks: list[asyncio.Task[None]] = []
-        self._progress: Progress | None = None
-        self._fed = 0.0
-        self._lags: list[float] = []
+        self._lags: deque[float] = deque(maxlen=_LAGS_KEPT)
         self._is_file_broken = False
 
     def start(self, tasks: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
         """Begin to watch, in tasks that run until they are cancelled; `stop` ends it."""
-        loop = asyncio.get_running_loop()
-        self._fed = loop.time()
-        self.health.register("feed", self._feed_health, is_critical=True)
-        self.health.register("loop", self._loop_health)
-        self.health.register("writer", self._writer_health)
-        self.health.register("outbox", self._outbox_health)
-        self.health.register("plugins", self._plugin_health)
-        self._watchdog.start(loop)
-        self._tasks = [tasks.create_task(self._watchdog.heartbeat()), tasks.create_task(self._keep_file())]
+        self._watchdog.start(asyncio.get_running_loop())
+        works = (self._watchdog.heartbeat(), self._feel_lag(), self._keep_file(), self._server.start())
+        self._tasks = [tasks.create_task(work) for work in works]
         return self._tasks
 
     def note(self, progress: Progress) -> None:
         """A bar has been played."""
-        self._progress = progress
-        self._fed = asyncio.get_running_loop().time()
+        self.vitals.fed(progress)
 
     async def stop(self) -> None:
         """End the watch and write the health a last time."""
         for task in self._tasks:
             task.cancel()
         self._watchdog.stop()
-        await self._write(self.state)
+        await self._server.stop()
+        self._now = self.state
+        await self._write()
 
-    async def _keep_file(self) -> None:
+    async def _feel_lag(self) -> None:
+        """Measure how late the loop comes round."""
+        mark = self.vitals.loops.declare("heartbeat", interval_seconds=_BEAT_SECONDS, deadline_seconds=_LATE_SECONDS)
         loop = asyncio.get_running_loop()
         while True:
-            await self._write("running")
             begun = loop.time()
-            await asyncio.sleep(_HEALTH_SECONDS)
-            self._lags = [*self._lags[1 - _LAGS_KEPT :], loop.time() - begun - _HEALTH_SECONDS]
+            await asyncio.sleep(_BEAT_SECONDS)
+            self._lags.append(loop.time() - begun - _BEAT_SECONDS)
+            self.vitals.lagged(max(self._lags))
+            mark.beat()
 
-    async def _write(self, state: str) -> None:
-        text = json.dumps(self._figures(state, self.health.report()), indent=1)
+    async def _keep_file(self) -> None:
+        mark = self.vitals.loops.declare("health", interval_seconds=_HEALTH_SECONDS, deadline_seconds=_LATE_SECONDS)
+        while True:
+            await self.vitals.refresh()
+            await self._write()
+            mark.beat()
+            await asyncio.sleep(_HEALTH_SECONDS)
+
+    async def _write(self) -> None:
+        text = json.dumps(self._snapshot(), indent=1, default=str)
         try:
             await asyncio.to_thread(_replace, self._file, text)
         except OSError as error:
             if not self._is_file_broken:
                 _log.warning("health file cannot be written", file=str(self._file), cause=error.strerror)
             self._is_file_broken = True
+        else:
+            self._is_file_broken = False
 
-    def _figures(self, state: str, report: HealthReport) -> dict[str, object]:
-        progress = self._progress
-        parts = [{"name": p.name, "score": round(p.score, 1), "detail": p.detail} for p in report.parts]
-        return {
-            "run": self._assembly.folder.run_id,
-            "mode": self._assembly.settings.run.mode,
-            "state": state,
-            "pid": os.getpid(),
-            "written": datetime.now(UTC).isoformat(timespec="seconds"),
-            "score": round(report.score, 1),
-            "status": report.status,
-            "parts": parts,
-            "event_time": progress.time if progress else None,
-            "trades": progress.trades if progress else None,
-            "open_positions": progress.open_positions if progress else None,
-            "equity": progress.equity if progress else None,
-        }
-
-    def _feed_health(self) -> tuple[float, str]:
-        age = asyncio.get_running_loop().time() - self._fed
-        speed = self._assembly.settings.run.speed
-        distance = self._assembly.market.interval_ms / 1000 / speed if speed > 0 else 0.0
-        allowed = distance + _FEED_PATIENCE_SECONDS
-        return 100.0 * min(1.0, allowed / max(age, 1e-9)), f"last bar {age:.0f} s ago"
-
-    def _loop_health(self) -> tuple[float, str]:
-        lag = max(self._lags, default=0.0)
-        return 100.0 / (1.0 + max(lag, 0.0)), f"late by at most {lag:.3f} s in the last minute"
-
-    def _writer_health(self) -> tuple[float, str]:
-        writer = self._assembly.writer
-        if writer.failures_in_a_row:
-            return 40.0, f"{writer.pending} records wait: {writer.last_error}"
-        return (100.0 if writer.pending < _MANY_RECORDS else 70.0), f"{writer.pending} records wait"
-
-    def _outbox_health(self) -> tuple[float, str]:
-        channels = self._outbox.status() if self._outbox is not None else ()
-        waiting = sum(channel.waiting for channel in channels)
-        off = [channel.name for channel in channels if channel.off is not None]
-        if off:
-            return 50.0, f"switched off: {', '.join(off)}; {waiting} notices wait"
-        return (100.0 if waiting <= _MANY_NOTICES else 70.0), f"{waiting} notices wait"
-
-    def _plugin_health(self) -> tuple[float, str]:
-        faults = [*self._assembly.dense.faults, *self._assembly.engine.faults]
-        return (30.0, f"entries halted: {faults[0]}") if faults else (100.0, "no plugin has failed")
+    def _snapshot(self) -> dict[str, object]:
+        written = datetime.now(UTC).isoformat(timespec="seconds")
+        return {**self.vitals.snapshot(self._now), "written": written}
 
 
 def _wall_ms() -> int:

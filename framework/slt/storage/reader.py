@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from slt.config import Settings
     from slt.hookspecs import StorageSpecs
     from slt.loader import Loaded, Plugins
+    from slt.storage.link import StorageLink
 
 __all__ = ["Reader", "make_reader", "storage_scope"]
 
@@ -38,7 +39,7 @@ class Reader:
         cache: Where answers are kept.
     """
 
-    def __init__(self, storage: StorageSpecs, cache: Cache) -> None:
+    def __init__(self, storage: StorageSpecs | StorageLink, cache: Cache) -> None:
         self.cache = cache
         self._storage = storage
 
@@ -80,17 +81,20 @@ class Reader:
         await self.cache.close()
 
 
-def make_reader(settings: Settings, plugins: Plugins, *, is_writer: bool) -> Reader:
+def make_reader(
+    settings: Settings, plugins: Plugins, *, is_writer: bool, storage: StorageSpecs | StorageLink | None = None
+) -> Reader:
     """A reader for a configuration's storage.
 
     Args:
         settings: The configuration.
         plugins: Its plugins; a cache among them has been opened, or is not to be used.
         is_writer: Whether this process does the writing and tells the reader of it.
+        storage: Whom to ask; None = the storage plugin's hooks.
     """
     hooks = plugins.cache.hooks if plugins.cache is not None else None
     scope = storage_scope(plugins.storage, Path(settings.run.folder))
-    return Reader(plugins.storage.hooks, Cache(hooks, settings.cache, scope=scope, is_writer=is_writer))
+    return Reader(storage or plugins.storage.hooks, Cache(hooks, settings.cache, scope=scope, is_writer=is_writer))
 
 
 def storage_scope(storage: Loaded[Any], folder: Path) -> str:

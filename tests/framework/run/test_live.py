@@ -310,7 +310,8 @@ async def test_health_file_tells_how_the_run_is_and_how_it_ended(tmp_path, monke
     settings = write_config(tmp_path, run="speed = 86400.0")
     await execute(settings, Observer(watcher.started, progressed, lambda: False))
     names = [part["name"] for part in seen[-1]["parts"]]
-    assert names == ["feed", "loop", "writer", "outbox", "plugins"]
+    expected = "feed recording, loop, loops, database, queue, cache, broker, model, memory, risk, outbox, plugins"
+    assert ", ".join(names) == expected
     assert {one["state"] for one in seen} == {"running"}
     assert seen[-1]["status"] == "green"
     assert seen[-1]["event_time"] > next(one["event_time"] for one in seen if one["event_time"])
