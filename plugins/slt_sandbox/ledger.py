@@ -39,7 +39,8 @@ class Ledger(list[LedgerEntry]):
     Kinds and what their detail holds:
 
     * `order` (client_id, order_id, side, type, quantity, price, reduce_only, algo_id): taken; `refused`
-      (client_id, code, msg); `cancelled`, `expired` (client_id, order_id, er); `amended` (client_id, order_id, quantity, price).
+      (client_id, code, msg); `cancelled`, `expired` (client_id, order_id, er); `amended` (client_id,
+      order_id, quantity, price).
     * `algo` (client_id, algo_id, side, type, quantity, trigger_price, reduce_only): taken; `algo_cancelled`,
       `algo_triggered`, `algo_finished` (client_id, algo_id, status).
     * `fill` (client_id, order_id, trade_id, side, quantity, price, fee, realised, cause, is_forced, position).
