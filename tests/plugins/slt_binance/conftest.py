@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections import defaultdict, deque
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -14,6 +16,8 @@ from attrs import define, field, frozen
 
 from slt_binance.client import Client, Credentials
 from slt_binance.signing import HmacSigner
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 KEY, SECRET = "key-of-the-test-account", "secret-of-the-test-account"
 
