@@ -21,7 +21,15 @@ from slt_sandbox.market import ONBOARD_TIME
 from slt_sandbox.market_answers import brackets_of
 from slt_sandbox.numbers import plain
 
-__all__ = ["ENDPOINTS", "account_information", "balance", "close_listen_key", "keep_listen_key", "start_listen_key"]
+__all__ = [
+    "ENDPOINTS",
+    "account_information",
+    "balance",
+    "close_listen_key",
+    "keep_listen_key",
+    "position_risk",
+    "start_listen_key",
+]
 
 _SUCCESS = {"code": 200, "msg": "success"}
 _WEEK_MS = 604_800_000
@@ -47,7 +55,8 @@ def _position_risk_v2(call: Call) -> Any:
     return position_risk_v2(call.exchange, call.account, symbol)
 
 
-def _position_risk_v3(call: Call) -> Any:
+def position_risk(call: Call) -> Any:
+    """The positions."""
     symbol = call.symbol() if "symbol" in call.params else ""
     return position_risk_v3(call.exchange, call.account, symbol)
 
@@ -227,7 +236,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     _one("GET", "v2/balance", balance, 5),
     _one("GET", "v3/balance", balance, 5),
     _one("GET", "v2/positionRisk", _position_risk_v2, 5),
-    _one("GET", "v3/positionRisk", _position_risk_v3, 5),
+    _one("GET", "v3/positionRisk", position_risk, 5),
     _one("GET", "v1/accountConfig", _account_config, 5),
     _one("GET", "v1/symbolConfig", _symbol_config, 5),
     _one("POST", "v1/leverage", _set_leverage),

@@ -19,7 +19,7 @@ from slt_sandbox.numbers import plain
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["ENDPOINTS"]
+__all__ = ["ENDPOINTS", "best_prices", "last_prices", "levels", "server_time"]
 
 _DEPTHS = ("5", "10", "20", "50", "100", "500", "1000")
 _KLINE_PATHS = ("klines", "continuousKlines", "markPriceKlines", "indexPriceKlines", "premiumIndexKlines")
@@ -31,7 +31,8 @@ def _ping(call: Call) -> Any:
     return {}
 
 
-def _time(call: Call) -> Any:
+def server_time(call: Call) -> Any:
+    """The exchange's clock."""
     return {"serverTime": call.exchange.clock()}
 
 
@@ -43,11 +44,13 @@ def _premium_index(call: Call) -> Any:
     return call.one_or_all(premium_index)
 
 
-def _price(call: Call) -> Any:
+def last_prices(call: Call) -> Any:
+    """Last price of a symbol, or of all."""
     return call.one_or_all(price_ticker)
 
 
-def _book_ticker(call: Call) -> Any:
+def best_prices(call: Call) -> Any:
+    """Best bid and ask of a symbol, or of all."""
     return call.one_or_all(book_ticker)
 
 
@@ -55,7 +58,8 @@ def _day_ticker(call: Call) -> Any:
     return call.one_or_all(day_ticker)
 
 
-def _depth(call: Call) -> Any:
+def levels(call: Call) -> Any:
+    """Levels around a symbol's price."""
     return depth(call.exchange, call.symbol(), int(call.params.choice("limit", _DEPTHS, -1130, "500")))
 
 
@@ -98,14 +102,14 @@ def _open(path: str, answer: Callable[[Call], Any], weight: int = 1, weight_of_a
 
 ENDPOINTS: tuple[Endpoint, ...] = (
     _open("/fapi/v1/ping", _ping),
-    _open("/fapi/v1/time", _time),
+    _open("/fapi/v1/time", server_time),
     _open("/fapi/v1/exchangeInfo", _exchange_info),
     _open("/fapi/v1/premiumIndex", _premium_index, 1, 10),
-    _open("/fapi/v1/ticker/price", _price, 1, 2),
-    _open("/fapi/v2/ticker/price", _price, 1, 2),
-    _open("/fapi/v1/ticker/bookTicker", _book_ticker, 2, 5),
+    _open("/fapi/v1/ticker/price", last_prices, 1, 2),
+    _open("/fapi/v2/ticker/price", last_prices, 1, 2),
+    _open("/fapi/v1/ticker/bookTicker", best_prices, 2, 5),
     _open("/fapi/v1/ticker/24hr", _day_ticker, 1, 40),
-    _open("/fapi/v1/depth", _depth, 10),
+    _open("/fapi/v1/depth", levels, 10),
     _open("/fapi/v1/fundingRate", _funding_rate, 1),
     _open("/fapi/v1/fundingInfo", _funding_info, 1),
     *(_open(f"/fapi/v1/{name}", _kline_refusal(f"/fapi/v1/{name}"), 5) for name in _KLINE_PATHS),

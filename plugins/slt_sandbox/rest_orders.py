@@ -22,7 +22,7 @@ from slt_sandbox.params import Params
 if TYPE_CHECKING:
     from slt_sandbox.orders import OrderRecord
 
-__all__ = ["ENDPOINTS", "cancel_algo", "cancel_order", "place_algo", "place_order", "query_order"]
+__all__ = ["ENDPOINTS", "amend_order", "cancel_algo", "cancel_order", "place_algo", "place_order", "query_order"]
 
 _DONE = {"code": 200, "msg": "The operation of cancel all open order is done."}
 _MAX_BATCH = 5
@@ -54,7 +54,8 @@ def _test_order(call: Call) -> Any:
     return {}
 
 
-def _amend_order(call: Call) -> Any:
+def amend_order(call: Call) -> Any:
+    """Give an order another quantity and price."""
     params = call.params
     order = call.trading.amend(
         call.symbol(), *_order_key(params), quantity=params.decimal("quantity"), price=params.decimal("price")
@@ -226,7 +227,7 @@ def _one(method: str, path: str, answer: Any, **more: Any) -> Endpoint:
 ENDPOINTS: tuple[Endpoint, ...] = (
     _one("POST", "order", place_order, weight=0, orders_10s=1, orders_1m=1),
     _one("POST", "order/test", _test_order, weight=0),
-    _one("PUT", "order", _amend_order, weight=0, orders_10s=1, orders_1m=1),
+    _one("PUT", "order", amend_order, weight=0, orders_10s=1, orders_1m=1),
     _one("DELETE", "order", cancel_order),
     _one("GET", "order", query_order),
     _one("GET", "openOrder", _open_order),

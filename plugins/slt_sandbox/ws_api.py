@@ -1,0 +1,176 @@
+"""The WebSocket API: the same requests as over REST, one JSON frame each."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import WSMsgType, web
+from attrs import define, frozen
+
+from slt_sandbox import rest_account, rest_market, rest_orders
+from slt_sandbox.endpoint import Call
+from slt_sandbox.errors import ApiError, refusal
+from slt_sandbox.limits import rate_limits
+from slt_sandbox.params import Params
+from slt_sandbox.signing import DEFAULT_RECV_WINDOW_MS, check_time, is_signed_by, sorted_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from slt_sandbox.account import Account
+    from slt_sandbox.exchange import Exchange
+
+__all__ = ["routes"]
+
+_PING_SECONDS = 180.0
+
+
+@frozen
+class _Method:
+    answer: Callable[[Call], Any]
+    weight: int
+    security: str = "signed"
+    orders: int = 0
+
+
+_METHODS: dict[str, _Method] = {
+    "order.place": _Method(rest_orders.place_order, 0, orders=1),
+    "order.modify": _Method(rest_orders.amend_order, 0, orders=1),
+    "order.cancel": _Method(rest_orders.cancel_order, 1),
+    "order.status": _Method(rest_orders.query_order, 1),
+    "algoOrder.place": _Method(rest_orders.place_algo, 0, orders=1),
+    "algoOrder.cancel": _Method(rest_orders.cancel_algo, 1),
+    "account.position": _Method(rest_account.position_risk, 5),
+    "v2/account.position": _Method(rest_account.position_risk, 5),
+    "account.balance": _Method(rest_account.balance, 5),
+    "v2/account.balance": _Method(rest_account.balance, 5),
+    "account.status": _Method(rest_account.account_information, 5),
+    "v2/account.status": _Method(rest_account.account_information, 5),
+    "userDataStream.start": _Method(rest_account.start_listen_key, 1, "key"),
+    "userDataStream.ping": _Method(rest_account.keep_listen_key, 1, "key"),
+    "userDataStream.stop": _Method(rest_account.close_listen_key, 1, "key"),
+    "ticker.price": _Method(rest_market.last_prices, 1, "none"),
+    "ticker.book": _Method(rest_market.best_prices, 2, "none"),
+    "depth": _Method(rest_market.levels, 10, "none"),
+    "time": _Method(rest_market.server_time, 1, "none"),
+}
+
+
+@define
+class _Session:
+    """One connection: who has logged on, and what each answer tells of limits."""
+
+    address: str
+    shows_limits: bool
+    api_key: str = ""
+    since: int = 0
+
+
+def routes(exchange: Exchange) -> list[web.RouteDef]:
+    """The WebSocket API's route. Faults are those of REST and of the streams; here nothing goes wrong.
+
+    Args:
+        exchange: The exchange behind it.
+    """
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        socket = web.WebSocketResponse(heartbeat=_PING_SECONDS, compress=False)
+        await socket.prepare(request)
+        shows = request.query.get("returnRateLimits", "true") != "false"
+        session = _Session(request.remote or "127.0.0.1", shows)
+        async for message in socket:
+            if message.type == WSMsgType.TEXT:
+                answer = _respond(exchange, session, message.data)
+                await socket.send_str(json.dumps(answer, separators=(",", ":"), ensure_ascii=False))
+        return socket
+
+    return [web.get("/ws-fapi/v1", handle)]
+
+
+def _respond(exchange: Exchange, session: _Session, text: str) -> dict[str, Any]:
+    exchange.expire()
+    request: dict[str, Any] = {}
+    try:
+        request = _parse(text)
+        body: dict[str, Any] = {"status": 200, "result": _answer(exchange, session, request)}
+    except ApiError as error:
+        body = {"status": error.status, "error": error.body}
+    exchange.flush()
+    answer = {"id": request.get("id")} | body
+    if session.shows_limits and _parameters(request).get("returnRateLimits") is not False:
+        answer["rateLimits"] = _counts(exchange, session)
+    return answer
+
+
+def _parse(text: str) -> dict[str, Any]:
+    try:
+        # Numbers keep the form in which they were sent, which is the form that was signed.
+        request = json.loads(text, parse_float=str)
+    except ValueError:
+        raise refusal(-1100, name="request") from None
+    if not isinstance(request, dict):
+        raise refusal(-1100, name="request")
+    return request
+
+
+def _parameters(request: Mapping[str, Any]) -> dict[str, Any]:
+    found = request.get("params", {})
+    return found if isinstance(found, dict) else {}
+
+
+def _answer(exchange: Exchange, session: _Session, request: dict[str, Any]) -> Any:
+    name, values = str(request.get("method", "")), _parameters(request)
+    now = exchange.clock()
+    if name.startswith("session."):
+        exchange.limits.use_weight(session.address, 2, now)
+        return _session(exchange, session, name, values)
+    method = _METHODS.get(name)
+    if method is None:
+        raise refusal(-1130, name="method")
+    exchange.limits.use_weight(session.address, method.weight, now)
+    account = None if method.security == "none" else _authenticate(exchange, session, values, method.security)
+    if account is not None and method.orders:
+        exchange.limits.use_orders(account.api_key, now)
+    return method.answer(Call(exchange, Params(values), account))
+
+
+def _session(exchange: Exchange, session: _Session, name: str, values: dict[str, Any]) -> dict[str, Any]:
+    if name == "session.logon":
+        account = _authenticate(exchange, session, values, "signed")
+        if not account.secret.startswith("-----BEGIN"):
+            raise ApiError(-4056, "HMAC_SHA256 API key is not supported.")
+        session.api_key, session.since = account.api_key, exchange.clock()
+    elif name == "session.logout":
+        session.api_key, session.since = "", 0
+    elif name != "session.status":
+        raise refusal(-1130, name="method")
+    return {
+        "apiKey": session.api_key or None,
+        "authorizedSince": session.since or None,
+        "connectedSince": exchange.clock(),
+        "returnRateLimits": session.shows_limits,
+        "serverTime": exchange.clock(),
+    }
+
+
+def _authenticate(exchange: Exchange, session: _Session, values: dict[str, Any], security: str) -> Account:
+    account = exchange.account(str(values.get("apiKey") or session.api_key))
+    if account is None or "futures" not in account.permissions:
+        raise refusal(-2015)
+    if security != "signed":
+        return account
+    params = Params(values)
+    if exchange.settings.check_timestamp:
+        check_time(exchange.clock(), params.whole("timestamp"), params.whole("recvWindow", DEFAULT_RECV_WINDOW_MS))
+    if "signature" not in params and session.api_key:
+        return account
+    if not is_signed_by(account.secret, sorted_text(values), params.text("signature")):
+        raise refusal(-1022)
+    return account
+
+
+def _counts(exchange: Exchange, session: _Session) -> list[dict[str, object]]:
+    now = exchange.clock()
+    rows = rate_limits(exchange.settings)
+    return [rows[0] | {"count": exchange.limits.used_weight(session.address, now)}]
