@@ -22,8 +22,8 @@ def is_sound(kline: Kline, interval_ms: int) -> bool:
         return False
     if not (0.0 <= kline.volume < math.inf and 0.0 <= kline.taker_buy_volume < math.inf):
         return False
-    inner = (kline.open, kline.close)
-    return 0.0 < kline.low <= min(inner) and max(inner) <= kline.high < math.inf
+    low, high = kline.low, kline.high
+    return 0.0 < low <= kline.open <= high < math.inf and low <= kline.close <= high
 
 
 def same_bar(one: Kline, other: Kline) -> bool:

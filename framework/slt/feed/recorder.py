@@ -12,6 +12,8 @@ import asyncio
 import json
 import os
 import struct
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
@@ -21,10 +23,11 @@ from slt.log import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
     from typing import BinaryIO
 
-__all__ = ["FORMAT", "Recorder", "Recording", "open_recording"]
+    from slt.config import FeedConfig
+
+__all__ = ["FORMAT", "Recorder", "Recording", "make_recorder", "open_recording"]
 
 FORMAT = 1
 """Version of the format, in every file's first record."""
@@ -47,11 +50,13 @@ class Recorder:
 
     Args:
         folder: Folder of this recording; made when it begins.
+        feed: Name of the feed in config.toml.
         rotate_bytes: Size at which a new file is begun; each hour (by the frames' times) begins one too.
     """
 
-    def __init__(self, folder: Path, rotate_bytes: int) -> None:
+    def __init__(self, folder: Path, feed: str, rotate_bytes: int) -> None:
         self.folder = folder
+        self.feed = feed
         self.rotate_bytes = rotate_bytes
         self.is_broken = False
         self._about: dict[str, Any] = {}
@@ -66,7 +71,7 @@ class Recorder:
 
     def begin(self, about: Mapping[str, Any]) -> None:
         """Say what will be recorded, as plain JSON; before the first `add`."""
-        self._about = {"format": FORMAT, **about}
+        self._about = {"format": FORMAT, "feed": self.feed, **about}
 
     def connection(self, name: str) -> int:
         """The number that stands for a connection in `add`."""
@@ -150,6 +155,20 @@ class Recorder:
 def _as_note(time: int, content: Mapping[str, Any]) -> tuple[bytes, bytes]:
     data = json.dumps(content, separators=(",", ":")).encode()
     return _RECORD.pack(time, len(data), _NOTE), data
+
+
+def make_recorder(config: FeedConfig, feed: str, time: int) -> Recorder | None:
+    """A recorder as section ``[feed]`` wants it, in a folder named by feed and time; None where it wants none.
+
+    Args:
+        config: Section ``[feed]``.
+        feed: Name of the feed in config.toml.
+        time: Now, ms UTC.
+    """
+    if not config.record:
+        return None
+    moment = datetime.fromtimestamp(time / 1000, UTC).strftime("%Y%m%dT%H%M%S")
+    return Recorder(Path(config.record_folder) / f"{feed}-{moment}-{time % 1000:03d}", feed, config.record_mb << 20)
 
 
 @define

@@ -151,8 +151,10 @@ class Waves:
             return
         if word == "bar":
             self.counters["bars"] += 1
-            if kline.close_time < self._minute:
-                self.counters["late"] += 1
+            self.counters["late"] += kline.close_time < self._minute
+            if track.missed >= _PATIENCE:
+                track.missed = 0
+                self._wanted.add(track.column)
             return
         self.counters[word] += 1
         if word in {"restated_late", "out_of_order"}:
