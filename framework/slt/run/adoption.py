@@ -26,7 +26,7 @@ async def adopt_models(assembly: Assembly, session: Session) -> None:
     strategy begins UNTRAINED. A model fitted at or after the start of the data would know its future and never counts.
     """
     name = assembly.settings.run.name
-    found = await assembly.plugins.storage.hooks.slt_read_records(query=Query(ModelVersion))
+    found = await assembly.storage.slt_read_records(query=Query(ModelVersion))
     rows = [m for m in found if isinstance(m, ModelVersion) and m.run_id.rpartition("-")[0] == name]
     for plugin in assembly.plugins.strategies:
         own = [m for m in rows if m.strategy == plugin.name and m.run_id != assembly.folder.run_id]
@@ -46,7 +46,7 @@ async def adopt_samples(assembly: Assembly, session: Session) -> None:
     several runs over the same candles have seen is taken from the latest of them.
     """
     name, start = assembly.settings.run.name, assembly.market.start
-    found = await assembly.plugins.storage.hooks.slt_read_records(query=Query(Sample, until=start))
+    found = await assembly.storage.slt_read_records(query=Query(Sample, until=start))
     strategies = {plugin.name for plugin in assembly.plugins.strategies}
     earlier = [s for s in found if isinstance(s, Sample) and s.run_id.rpartition("-")[0] == name]
     resolved = [s for s in earlier if s.strategy in strategies and _is_known(s, start)]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import attrs
 from attrs import frozen
 
-from slt.errors import SltError, StoppedError
+from slt.errors import SltError, StoppedError, StorageError
 from slt.lifecycle import LifecycleManager
 from slt.loader import build_plugins
 from slt.log import get_logger
@@ -19,9 +19,12 @@ from slt.notify import Deliveries, Outbox
 from slt.report import CandleRecorder, ReportData, choose_interval, write_report
 from slt.run.assembly import Assembly, assembled
 from slt.run.fitting import FitWorker
+from slt.run.leftovers import bring_leftovers
 from slt.run.live import play_live
 from slt.run.replay import replay
 from slt.run.session import Session
+from slt.run.standby import trading_alone
+from slt.run.storage_watch import StorageWatch
 from slt.run.supervision import Upkeep, guarded, listening, register_stop, until_forced
 from slt.statistics import check_accounting, summarise
 from slt.storage.contract import Query
@@ -40,6 +43,7 @@ if TYPE_CHECKING:
 __all__ = ["Observer", "Outcome", "execute"]
 
 _CATCH_UP_TIMEOUT_S = 10.0
+_LAST_FLUSH_S = 60.0
 _DRAIN_TIMEOUT_S = 20.0
 _STOP_DRAIN_S = 2.0
 """A stop does not wait long for slow channels: what is left is in the snapshot, and told after the resume."""
@@ -120,7 +124,7 @@ async def _run(assembly: Assembly, observer: Observer, lifecycle: LifecycleManag
     def stopping() -> bool:
         return observer.stopping() or lifecycle.stop_requested
 
-    async with _services(assembly, lifecycle) as (session, upkeep):
+    async with _services(assembly, lifecycle) as (session, upkeep), trading_alone(assembly, session, lifecycle):
 
         def progressed(progress: Progress) -> None:
             upkeep.note(progress)
@@ -173,12 +177,28 @@ async def _services(assembly: Assembly, lifecycle: LifecycleManager) -> AsyncIte
                 await outbox.open()
                 services.append(tasks.create_task(outbox.run()))
             services.append(await _start_writer(assembly, lifecycle, tasks))
+            if settings.run.mode != "backtest":
+                services += _watch_storage(assembly, session, tasks)
             yield session, upkeep
         finally:
             await lifecycle.stop()
             session.cancel_fits()
             for service in services:
                 service.cancel()
+
+
+def _watch_storage(assembly: Assembly, session: Session, tasks: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
+    watch = StorageWatch(
+        assembly.writer,
+        assembly.storage,
+        assembly.folder.run_id,
+        tell=lambda notice: session.tell((notice,)),
+        event_time=lambda: session.time or assembly.market.start,
+        is_halting=assembly.settings.run.halt_entries_without_storage,
+    )
+    session.halts["storage"] = watch.halt_reason
+    leftovers = bring_leftovers(assembly.folder.path.parent, assembly.folder.path, assembly.storage)
+    return [tasks.create_task(work) for work in (watch.watch(), watch.prune(), leftovers)]
 
 
 async def _stop_fits(session: Session, worker: FitWorker) -> None:
@@ -280,7 +300,7 @@ async def _finish(assembly: Assembly, session: Session, upkeep: Upkeep) -> Outco
     )
     run = attrs.evolve(run, summary=attrs.asdict(summary))
     assembly.writer.put([run])
-    await assembly.writer.flush()
+    await _flush_or_explain(assembly)
     problems = [*await _check_books(assembly, summary), *assembly.engine.faults]
     report: Path | None = assembly.folder.report
     try:
@@ -296,11 +316,28 @@ async def _finish(assembly: Assembly, session: Session, upkeep: Upkeep) -> Outco
     return Outcome(summary, report, tuple(problems), tuple(assembly.engine.faults))
 
 
+async def _flush_or_explain(assembly: Assembly) -> None:
+    """Bring everything to the storage; a paced run whose storage is away at its end is left to be resumed.
+
+    Raises:
+        StorageError: It is away.
+    """
+    writer = assembly.writer
+    is_patient = assembly.settings.run.mode != "backtest"
+    try:
+        async with asyncio.timeout(_LAST_FLUSH_S if is_patient else None):
+            await writer.flush()
+    except TimeoutError:
+        raise StorageError(
+            f"run {assembly.folder.run_id} is at its end, but {writer.pending} records wait in its journal: "
+            f"{writer.last_error}; the same command brings them to the storage"
+        ) from None
+
+
 async def _check_books(assembly: Assembly, summary: Summary) -> list[str]:
     """Trades in the storage = trades in the summary, and the money adds up."""
     problems = []
-    query = Query(Trade, run_id=assembly.folder.run_id)
-    stored = await assembly.plugins.storage.hooks.slt_read_records(query=query)
+    stored = await assembly.storage.slt_read_records(query=Query(Trade, run_id=assembly.folder.run_id))
     if not assembly.is_storage_whole:
         _log.warning("the storage kept nothing over the restart: it lacks the first part of the run")
     elif len(stored) != summary.trades:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import time
 import tomllib
 from typing import IO, TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-__all__ = ["RunFolder", "check_root", "open_folder"]
+__all__ = ["RunFolder", "check_root", "held", "open_folder"]
 
 _CHANGES_SHOWN = 4
 _log = get_logger("lifecycle")
@@ -77,7 +78,7 @@ def check_root(root: Path) -> None:
 
 
 def open_folder(
-    root: Path, name: str, config: str, identity: str, stored: Iterable[str], *, is_fresh: bool
+    root: Path, name: str, config: str, identity: str, stored: Iterable[str] | None, *, is_fresh: bool
 ) -> RunFolder:
     """Find the unfinished run of this configuration, or make the folder of a new one; keep other processes out of it.
 
@@ -89,6 +90,7 @@ def open_folder(
         config: The effective configuration, kept in the folder.
         identity: What of it decides the results; an unfinished run goes on only where this is the same.
         stored: Ids of the runs that the storage knows; a new run takes none of them, so that no two runs' records mix.
+            None = unknown, the storage is away: then the number comes from the clock, as no run's does otherwise.
         is_fresh: Start a new run even where one could be resumed.
 
     Raises:
@@ -101,7 +103,9 @@ def open_folder(
             found = _unfinished(root / f"{name}-{numbers[-1]:03d}", identity, is_fresh=is_fresh)
             if found is not None:
                 return found if found.is_resumed else _begun(found, config, identity)
-        number = max([*numbers, *_numbers(name, stored)], default=0) + 1
+        number = (
+            max([*numbers, *(_numbers(name, stored) if stored is not None else (int(time.time()),))], default=0) + 1
+        )
         while True:
             path = root / f"{name}-{number:03d}"
             with contextlib.suppress(FileExistsError):
@@ -110,6 +114,17 @@ def open_folder(
                 if lock is not None:
                     return _begun(RunFolder(path.name, path, is_resumed=False, lock=lock), config, identity)
             number += 1
+
+
+@contextlib.contextmanager
+def held(path: Path) -> Iterator[bool]:
+    """Keep other processes out of a run's folder meanwhile; gives False where one of them has it."""
+    lock = _lock(path)
+    try:
+        yield lock is not None
+    finally:
+        if lock is not None:
+            lock.close()
 
 
 def _numbers(name: str, ids: Iterable[str]) -> Iterator[int]:

@@ -59,6 +59,7 @@ async def play_live(
                 await player.tick(missing)
             if not await pace.reach(time):
                 await save_and_stop(player, assembly)
+            await session.apply_halts(player.time)
             await player.play(bars)
             on_progress(player.progress())
             if stopping():

@@ -114,12 +114,21 @@ class Player:
             self._resume_or_explain()
             await self._forget_the_rest()
             return self.time
-        if self._assembly.settings.learning.start_samples == "latest":
-            await adopt_samples(self._assembly, self._session)
-        if self._assembly.settings.learning.start_model == "latest":
-            await adopt_models(self._assembly, self._session)
+        await self._adopt()
         await self.save()
         return self._assembly.market.start
+
+    async def _adopt(self) -> None:
+        settings = self._assembly.settings
+        try:
+            if settings.learning.start_samples == "latest":
+                await adopt_samples(self._assembly, self._session)
+            if settings.learning.start_model == "latest":
+                await adopt_models(self._assembly, self._session)
+        except StorageError as error:
+            if settings.run.mode == "backtest":
+                raise
+            _log.warning("begins without what earlier runs learnt: the storage is away", cause=str(error))
 
     def _resume_or_explain(self) -> None:
         try:
@@ -233,16 +242,15 @@ class Player:
     async def _forget_the_rest(self) -> None:
         """Have the storage forget what the run put down after the snapshot: that future may not come again."""
         assembly = self._assembly
+        run_id, since = assembly.folder.run_id, self._told + 1
+        if assembly.settings.run.mode != "backtest":
+            assembly.writer.forget(run_id, since)
+            return
         try:
             async with asyncio.timeout(_FORGET_TIMEOUT_S):
-                forget = assembly.plugins.storage.hooks.slt_forget_records
-                await forget(run_id=assembly.folder.run_id, since=self._told + 1)
-            if assembly.reader is not None:
-                assembly.reader.forgot(assembly.folder.run_id)
-        except (StorageError, TimeoutError) as error:
-            if assembly.settings.run.mode == "backtest":
-                raise
-            _log.warning("records later than the snapshot stay until they are replaced", cause=str(error))
+                await assembly.storage.slt_forget_records(run_id=run_id, since=since)
+        except TimeoutError:
+            raise StorageError(f"the storage did not forget run {run_id} within {_FORGET_TIMEOUT_S:g} s") from None
 
     async def _pass_gap(self, until: int) -> None:
         for time in self.missing_times(until):

@@ -14,6 +14,7 @@ from slt.events import (
     Block,
     CancelOrder,
     Command,
+    EntriesHalted,
     Event,
     ModelReady,
     Notify,
@@ -98,6 +99,9 @@ class Session:
         path: Path of prices within a bar: ``adverse`` or ``ohlc``.
         is_durable: Whether a submit waits until its intent is on disk (always in live and paper; a back-test repeats
             from its snapshot instead).
+
+    Attributes:
+        halts: Who halts entries from outside the engine, and why now: an empty text = it does not. See `apply_halts`.
     """
 
     def __init__(
@@ -119,6 +123,7 @@ class Session:
         self.results = Results()
         self.candles = candles
         self.time = 0
+        self.halts: dict[str, Callable[[], str]] = {}
         self._broker = broker
         self._writer = writer
         self._outbox = outbox
@@ -128,6 +133,7 @@ class Session:
         self._is_durable = is_durable
         self._fits: dict[str, tuple[FitRequest, asyncio.Task[FitReport]]] = {}
         self._is_swapped = False
+        self._halted: dict[str, bool] = {}
 
     @property
     def next_fit_time(self) -> int | None:
@@ -204,6 +210,19 @@ class Session:
         for symbol, price in last_prices.items():
             await self.move_price(PricePoint(time, symbol, price))
         await self.handle(RunEnding(time))
+
+    async def apply_halts(self, time: int) -> None:
+        """Halt entries, or let them resume, as those in `halts` say now. To be called between bars.
+
+        Args:
+            time: Event time, ms UTC.
+        """
+        for source, reason_of in self.halts.items():
+            reason = reason_of()
+            # The first answer is always passed on: a resumed run may remember a halt whose cause has gone.
+            if self._halted.get(source) is not bool(reason):
+                self._halted[source] = bool(reason)
+                await self.handle(EntriesHalted(time, reason, source))
 
     def start_pending_fits(self) -> None:
         """Carry out again the fits that were under way when the snapshot was taken."""

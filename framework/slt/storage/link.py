@@ -94,6 +94,27 @@ class StorageLink:
         prune = getattr(self._hooks, "slt_prune_records", None)
         return await prune(now=now) if prune is not None else 0
 
+    async def slt_hold_lock(self, name: str) -> bool:
+        """As the hook.
+
+        Raises:
+            StorageError: The storage is away.
+        """
+        await self.open()
+        return await self._hooks.slt_hold_lock(name=name)
+
+    async def slt_watch_lock(self, name: str) -> None:
+        """As the hook.
+
+        Raises:
+            StorageError: The storage is away.
+        """
+        await self._hooks.slt_watch_lock(name=name)
+
+    async def slt_release_lock(self, name: str) -> None:
+        """As the hook."""
+        await self._hooks.slt_release_lock(name=name)
+
     async def slt_close_storage(self) -> None:
         """Close the storage, whether it is open or not."""
         self.is_open = False

@@ -16,7 +16,7 @@ import asyncio
 import random
 from collections import deque
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from attrs import field, frozen, validators
 
@@ -27,13 +27,12 @@ from slt.storage._waiting import Progress, in_thread
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
 
-    from slt.hookspecs import StorageSpecs
     from slt.storage._entries import Entry
     from slt.storage.journal import Journal
     from slt.storage.refused import RefusedRecords
     from slt.types import Record
 
-__all__ = ["Writer", "WriterOptions"]
+__all__ = ["RecordStore", "Writer", "WriterOptions"]
 
 
 @frozen(kw_only=True)
@@ -55,6 +54,16 @@ class WriterOptions:
     write_timeout_most_seconds: float = field(default=600.0, validator=validators.gt(0))
     retry_first_seconds: float = field(default=0.5, validator=validators.gt(0))
     retry_most_seconds: float = field(default=60.0, validator=validators.gt(0))
+
+
+class RecordStore(Protocol):
+    """What the writer needs of a storage: two hooks of `slt.hookspecs.StorageSpecs`."""
+
+    async def slt_write_records(self, records: Sequence[Record]) -> None:
+        """As the hook."""
+
+    async def slt_forget_records(self, run_id: str, since: int) -> None:
+        """As the hook."""
 
 
 class Writer:
@@ -86,7 +95,7 @@ class Writer:
 
     def __init__(
         self,
-        storage: StorageSpecs,
+        storage: RecordStore,
         journal: Journal | None,
         options: WriterOptions | None = None,
         *,

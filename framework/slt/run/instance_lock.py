@@ -1,0 +1,128 @@
+"""One live instance per account: the lock, the wait for it as a standby, and the word when it is lost.
+
+Platforms overlap instances: the new one starts while the old one still trades. The storage keeps a lock that one of
+them can hold. The newcomer does everything but trade until the lock falls free. A holder that cannot reach the storage
+any more may have lost the lock without knowing, so it enters nothing until it has made sure.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+from typing import TYPE_CHECKING
+
+from slt.errors import StorageError
+from slt.log import get_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from slt.storage.link import StorageLink
+
+__all__ = ["InstanceLock", "lock_name"]
+
+_log = get_logger("lifecycle")
+
+
+def lock_name(broker: str, account: str) -> str:
+    """The lock of an account.
+
+    Args:
+        broker: Config name of the broker.
+        account: What tells the account from every other of that broker, e.g. its API key; only its hash is used.
+    """
+    return f"{broker}:{hashlib.sha256(account.encode()).hexdigest()[:32]}"
+
+
+class InstanceLock:
+    """A named lock of the storage. Use: ``await acquire()``, then `run` as a task of the driver's group, `release`.
+
+    Args:
+        storage: The storage, whose plugin has the hooks of named locks.
+        name: See `lock_name`.
+        on_change: Called in the loop whenever `reason` changes; None = nobody.
+        ask_seconds: Wait between two tries to take the lock.
+        sleep: How to wait.
+
+    Attributes:
+        reason: Why there may be no entries, one line; empty = the lock is held.
+        lost: Set while the lock is lost after having been held; clear again once it is back.
+        taken: Set once another instance holds a lock that this one held: this one should end.
+    """
+
+    def __init__(
+        self,
+        storage: StorageLink,
+        name: str,
+        *,
+        on_change: Callable[[str], None] | None = None,
+        ask_seconds: float = 1.0,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self.reason = "the lock of this account has not been asked for yet"
+        self.lost = asyncio.Event()
+        self.taken = asyncio.Event()
+        self._storage = storage
+        self._name = name
+        self._on_change = on_change
+        self._ask_seconds = ask_seconds
+        self._sleep = sleep
+        self._has_held = False
+
+    @property
+    def is_held(self) -> bool:
+        """Whether this instance holds the lock, as far as is known now."""
+        return not self.reason
+
+    async def acquire(self) -> None:
+        """Wait until this instance holds the lock, as a standby meanwhile. Says once why it waits."""
+        while not await self.confirm():
+            await self._sleep(self._ask_seconds)
+
+    async def confirm(self) -> bool:
+        """Take the lock, or make sure that it is still held, by a question to the storage; never raises."""
+        try:
+            is_held = await self._storage.slt_hold_lock(name=self._name)
+        except StorageError as error:
+            self._set(f"the storage, which keeps the lock of this account, is away: {error}")
+            return False
+        if is_held:
+            self._set("")
+        else:
+            if self._has_held:
+                self.taken.set()
+            self._set("another instance trades this account; this one waits as a standby")
+        return is_held
+
+    async def run(self) -> None:
+        """Notice the loss of the lock, and take it again when it is free; for ever, until cancelled."""
+        while True:
+            if self.is_held:
+                with contextlib.suppress(StorageError):  # as good as lost
+                    await self._storage.slt_watch_lock(name=self._name)
+                self._set("the lock of this account is lost: the connection to the storage has ended")
+            if not await self.confirm():
+                await self._sleep(self._ask_seconds)
+
+    async def release(self) -> None:
+        """Give the lock up, so that a standby takes over at once."""
+        self.reason = "the lock of this account has been given up"
+        await self._storage.slt_release_lock(name=self._name)
+
+    def _set(self, reason: str) -> None:
+        was_held = self.is_held
+        is_news = reason.partition(":")[0] != self.reason.partition(":")[0]
+        self.reason = reason
+        if not reason:
+            self._has_held = True
+            self.lost.clear()
+        elif was_held:
+            self.lost.set()
+        if is_news:
+            if reason:
+                _log.warning("no entries without the lock of this account", cause=reason, safety=True)
+            else:
+                _log.info("the lock of this account is held")
+            if self._on_change is not None:
+                self._on_change(reason)

@@ -1,0 +1,95 @@
+"""Whether a run needs the lock of its account, and the wait for it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from typing import TYPE_CHECKING
+
+import attrs
+
+from slt.errors import ConfigError, StoppedError
+from slt.run.instance_lock import InstanceLock, lock_name
+from slt.run.supervision import register_stop
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from slt.lifecycle import LifecycleManager
+    from slt.run.assembly import Assembly
+    from slt.run.session import Session
+
+__all__ = ["instance_lock", "stop_when_taken", "trading_alone", "wait_as_standby"]
+
+
+@contextlib.asynccontextmanager
+async def trading_alone(assembly: Assembly, session: Session, lifecycle: LifecycleManager) -> AsyncIterator[None]:
+    """Wait for the account's lock where the run wants one, and keep it meanwhile; without it entries halt.
+
+    Raises:
+        ConfigError: A lock is wanted, and the storage keeps none.
+        StoppedError: The run was stopped while it waited.
+    """
+    lock = instance_lock(assembly)
+    if lock is None:
+        yield
+        return
+    register_stop(lifecycle, "lock", lock.release)
+    await wait_as_standby(lock, lifecycle)
+    session.halts["instance"] = lambda: lock.reason
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(lock.run()), group.create_task(stop_when_taken(lock, lifecycle))]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+
+
+def instance_lock(assembly: Assembly) -> InstanceLock | None:
+    """The lock that a run trades under; None where ``run.one_instance`` wants none.
+
+    The account is what the broker's options ending in ``_env`` name in the environment, its keys that is; a broker
+    without secrets has one account for each name of a run.
+
+    Raises:
+        ConfigError: One is wanted, and the storage keeps none.
+    """
+    settings, storage, broker = assembly.settings, assembly.plugins.storage, assembly.plugins.broker
+    wanted = settings.run.one_instance
+    if wanted is None:
+        wanted = settings.run.mode == "live"
+    if not wanted or settings.run.mode == "backtest":
+        return None
+    if not storage.implements("slt_hold_lock"):
+        raise ConfigError(
+            f"run.one_instance: the storage `{storage.name}` keeps no locks, so two instances might trade "
+            "one account; choose postgres, or set run.one_instance = false and see to it yourself"
+        )
+    options = attrs.asdict(broker.config, recurse=False)
+    secrets = [os.environ.get(str(name), "") for key, name in sorted(options.items()) if key.endswith("_env")]
+    return InstanceLock(assembly.storage, lock_name(broker.name, "\n".join(filter(None, secrets)) or settings.run.name))
+
+
+async def wait_as_standby(lock: InstanceLock, lifecycle: LifecycleManager) -> None:
+    """Wait until the lock is held.
+
+    Raises:
+        StoppedError: The run was stopped first.
+    """
+    tasks = {asyncio.ensure_future(lock.acquire()), asyncio.ensure_future(lifecycle.stopping.wait())}
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    if lifecycle.stop_requested:
+        raise StoppedError("stopped while it waited as a standby; the same command waits again")
+
+
+async def stop_when_taken(lock: InstanceLock, lifecycle: LifecycleManager) -> None:
+    """End the run in good order once another instance has taken the account over."""
+    await lock.taken.wait()
+    lifecycle.request_stop("another instance has taken the account over")
