@@ -52,6 +52,7 @@ _SINGULAR = {
     "sizers": "sizer",
     "exits": "exit",
     "notifiers": "notifier",
+    "services": "service",
 }
 _EXIT_CODES = (
     ("0", "Fine."),

@@ -18,6 +18,7 @@ entry-point group       contract              required hooks
 ``slt.sizers``          `SizerSpecs`          all
 ``slt.exits``           `ExitSpecs`           all
 ``slt.notifiers``       `NotifierSpecs`       ``slt_send_notice``
+``slt.services``        `ServiceSpecs`        all
 ======================  ====================  =======================================================
 """
 
@@ -76,6 +77,7 @@ __all__ = [
     "ModelSpecs",
     "NotifierSpecs",
     "Predictor",
+    "ServiceSpecs",
     "SizerSpecs",
     "StorageSpecs",
     "StrategySpecs",
@@ -962,6 +964,55 @@ class NotifierSpecs(Protocol):
         ...
 
 
+class ServiceSpecs(Protocol):
+    """What runs beside slt: a local exchange, for one. `slt NAME` starts it by hand, ``slt run`` where config says so.
+
+    A service runs in a process of its own. Its option ``source``, if it has one, names a feed plugin whose options
+    stand in ``[feeds.<source>]``; the kernel builds that feed and hands it over.
+    """
+
+    @hookspec
+    async def slt_start_service(self, source: FeedSpecs | None) -> str:
+        """Start, and say in one line for people where the service can be reached. Answers requests from then on.
+
+        **Called** once, in the service's own process. **Args** `source`: hooks of the feed that the option ``source``
+        names; None where there is no such option, or it is empty.
+
+        **Returns** a line such as ``"local exchange on http://127.0.0.1:8771"``, without any secret.
+
+        **On error** raise `slt.errors.ConfigError` with what to change (a port that is taken); the run does not start.
+
+        **Budget** a minute. **Since** 0.2.
+
+        *In back-test and live*: the same.
+        """
+        ...
+
+    @hookspec
+    async def slt_wait_service(self) -> None:
+        """Serve until there is nothing more to serve.
+
+        **Called** once after the start; cancelled when the service is to end. **Returns** when the service is over by
+        itself; one that serves for ever never does.
+
+        **On error** the service ends with the error told. **Budget** as long as it likes, never blocking the event
+        loop. **Since** 0.2.
+
+        *In back-test and live*: the same.
+        """
+        ...
+
+    @hookspec
+    async def slt_stop_service(self) -> None:
+        """Stop serving and let go of everything: ports, files, tasks.
+
+        **Called** once at the end, also when the start failed. **On error** told. **Budget** 5 seconds. **Since** 0.2.
+
+        *In back-test and live*: the same.
+        """
+        ...
+
+
 KINDS: dict[str, type] = {
     "feeds": FeedSpecs,
     "brokers": BrokerSpecs,
@@ -973,5 +1024,6 @@ KINDS: dict[str, type] = {
     "sizers": SizerSpecs,
     "exits": ExitSpecs,
     "notifiers": NotifierSpecs,
+    "services": ServiceSpecs,
 }
 """Every plugin kind, as written in config.toml and in entry-point groups (``slt.<kind>``), with its contract."""

@@ -30,6 +30,7 @@ from slt.hookspecs import (
     FeedSpecs,
     ModelSpecs,
     NotifierSpecs,
+    ServiceSpecs,
     SizerSpecs,
     StorageSpecs,
     StrategySpecs,
@@ -46,6 +47,7 @@ __all__ = [
     "Loaded",
     "Plugins",
     "build_plugins",
+    "build_service",
     "find_plugins",
     "import_plugin",
     "read_whole_config",
@@ -122,7 +124,10 @@ class Loaded(Generic[T]):
 
 @frozen(eq=False)
 class Plugins:
-    """Every plugin of a run. Order is the order in config.toml, which is the order of calls."""
+    """Every plugin of a run. Order is the order in config.toml, which is the order of calls.
+
+    `sources` are the feeds that services play, each named by its service's option ``source``; the run asks none.
+    """
 
     feed: Loaded[FeedSpecs]
     broker: Loaded[BrokerSpecs]
@@ -134,6 +139,8 @@ class Plugins:
     sizer: Loaded[SizerSpecs]
     exits: tuple[Loaded[ExitSpecs], ...]
     notifiers: tuple[Loaded[NotifierSpecs], ...]
+    services: tuple[Loaded[ServiceSpecs], ...] = ()
+    sources: tuple[Loaded[FeedSpecs], ...] = ()
 
 
 def find_plugins(kind: str | None = None) -> list[Installed]:
@@ -209,12 +216,9 @@ def build_plugins(settings: Settings) -> Plugins:
         raise ConfigError(settings.located(_NO_LIVE))
     checked = _check_plugins(settings.chosen(), settings.options, is_relaxed=settings.is_relaxed)
     checked.raise_if_any(settings)
-    manager = pluggy.PluginManager(PROJECT_NAME)
-    for spec in KINDS.values():
-        manager.add_hookspecs(spec)
-    made: dict[str, list[Loaded[Any]]] = {kind: [] for kind in KINDS}
-    for key, (installed, cls) in checked.classes.items():
-        made[key[0]].append(_build(manager, installed, cls, checked.configs[key]))
+    made: dict[str, list[Loaded[Any]]] = {kind: [] for kind in (*KINDS, "sources")}
+    for key, loaded in _build_all(checked).items():
+        made["sources" if key in checked.sources else key[0]].append(loaded)
     return Plugins(
         feed=made["feeds"][0],
         broker=made["brokers"][0],
@@ -226,7 +230,46 @@ def build_plugins(settings: Settings) -> Plugins:
         sizer=made["sizers"][0],
         exits=tuple(made["exits"]),
         notifiers=tuple(made["notifiers"]),
+        services=tuple(made["services"]),
+        sources=tuple(made["sources"]),
     )
+
+
+def build_service(
+    name: str, options: Mapping[tuple[str, str], dict[str, Any]]
+) -> tuple[Loaded[ServiceSpecs], Loaded[FeedSpecs] | None]:
+    """Build one service and the feed it plays, whatever else the config chooses.
+
+    Args:
+        name: The service.
+        options: Tables of plugins' options, by ``(kind, name)``; of no other plugin than these two are any looked at.
+
+    Returns:
+        The service, and the feed that its option ``source`` names; None where it names none.
+
+    Raises:
+        PluginNotFoundError: One of them is not installed.
+        PluginLoadError: One of them is broken or does not fit its kind.
+        ConfigError: With every problem of their options.
+    """
+    key = ("services", name)
+    its = {k: table for k, table in options.items() if k == key or k[0] == "feeds"}
+    checked = _check_plugins([key], its, is_relaxed=True, is_whole=False)
+    if checked.broken:
+        raise checked.broken[0]
+    if checked.problems:
+        raise ConfigError(*checked.problems)
+    made = _build_all(checked)
+    return made[key], next((made[source] for source in checked.sources), None)
+
+
+def _build_all(checked: _Checked) -> dict[tuple[str, str], Loaded[Any]]:
+    manager = pluggy.PluginManager(PROJECT_NAME)
+    for spec in KINDS.values():
+        manager.add_hookspecs(spec)
+    return {
+        key: _build(manager, installed, cls, checked.configs[key]) for key, (installed, cls) in checked.classes.items()
+    }
 
 
 @define
@@ -237,6 +280,7 @@ class _Checked:
     configs: dict[tuple[str, str], Any] = field(factory=dict)
     broken: list[PluginError] = field(factory=list)
     problems: list[str] = field(factory=list)
+    sources: set[tuple[str, str]] = field(factory=set)
 
     def raise_if_any(self, settings: Settings) -> None:
         located = [settings.located(p) for p in self.problems]
@@ -248,19 +292,41 @@ class _Checked:
 
 
 def _check_plugins(
-    chosen: Iterable[tuple[str, str]], options: Mapping[tuple[str, str], dict[str, Any]], *, is_relaxed: bool
+    chosen: Iterable[tuple[str, str]],
+    options: Mapping[tuple[str, str], dict[str, Any]],
+    *,
+    is_relaxed: bool,
+    is_whole: bool = True,
 ) -> _Checked:
     checked, chosen = _Checked(), list(chosen)
-    for key in chosen:
-        try:
-            checked.classes[key] = import_plugin(*key)
-        except PluginError as error:
-            checked.broken.append(error)
-    checked.problems.extend(_unused_tables(options, chosen))
-    for key, (_, cls) in checked.classes.items():
-        table = dict(options.get(key, {}))
-        checked.configs[key] = _configure(table, key, cls, checked.problems, is_relaxed=is_relaxed)
+
+    def check(keys: list[tuple[str, str]], problems: list[str]) -> None:
+        for key in keys:
+            try:
+                checked.classes[key] = import_plugin(*key)
+            except PluginError as error:
+                checked.broken.append(error)
+                continue
+            table = dict(options.get(key, {}))
+            checked.configs[key] = _configure(table, key, checked.classes[key][1], problems, is_relaxed=is_relaxed)
+
+    found: list[str] = []
+    check(chosen, found)
+    sources = [
+        ("feeds", s) for k, config in checked.configs.items() if k[0] == "services" and (s := _source_of(config))
+    ]
+    checked.sources = set(sources) - set(chosen)
+    check(list(dict.fromkeys(s for s in sources if s in checked.sources)), found)
+    if is_whole:
+        checked.problems.extend(_unused_tables(options, [*chosen, *sources]))
+    checked.problems.extend(found)
     return checked
+
+
+def _source_of(config: Any) -> str:
+    """The feed that a service plays; empty where it plays none, or its options are wrong."""
+    source = getattr(config, "source", "")
+    return source if isinstance(source, str) else ""
 
 
 def _describe(kind: str, point: EntryPoint) -> Installed:

@@ -75,6 +75,7 @@ class Push:
         is_closed: Whether it closes the bar.
         mangle: Changes the text; None = it is sent as it is.
         client: Only this client gets it; 0 = all do.
+        spared: Clients that do not get it.
     """
 
     candle: Candle
@@ -82,6 +83,7 @@ class Push:
     delay_ms: int = 0
     mangle: Callable[[str], str] | None = None
     client: int = 0
+    spared: frozenset[int] = frozenset()
 
 
 class KlineFaults(Protocol):
@@ -181,7 +183,7 @@ class Broadcast:
 
     def _send(self, view: View, symbol: str, time: int, push: Push) -> None:
         text = kline_text(symbol, view.interval, push.candle, self._grids[symbol], time, is_closed=push.is_closed)
-        self._hub.publish(view.stream, push.mangle(text) if push.mangle else text, push.client)
+        self._hub.publish(view.stream, push.mangle(text) if push.mangle else text, push.client, push.spared)
 
     def _read_subscriptions(self) -> None:
         """Note which intervals of which symbols are listened to."""

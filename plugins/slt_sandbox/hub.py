@@ -222,10 +222,10 @@ class Hub:
         """Whether anybody listens to a stream."""
         return bool(self._listeners.get(stream))
 
-    def publish(self, stream: str, text: str, client: int = 0) -> None:
-        """Push a payload to everybody who listens, or to one client."""
+    def publish(self, stream: str, text: str, client: int = 0, spared: frozenset[int] = frozenset()) -> None:
+        """Push a payload to everybody who listens but `spared`, or to one client."""
         for number, connection in self._listeners.get(stream, {}).items():
-            if client in {0, number}:
+            if client in {0, number} and number not in spared:
                 connection.push(stream, text)
                 self.pushed += 1
 

@@ -41,6 +41,9 @@ class Trading(Protocol):
     def advance(self, point: PricePoint) -> None:
         """Move a symbol's price."""
 
+    def add_volume(self, symbol: str, base: float, quote: float, trades: int) -> None:
+        """Add to what a symbol has traded."""
+
     def status(self, symbol: str) -> str:
         """The symbol's state, ``TRADING`` for one that trades."""
 
@@ -189,6 +192,7 @@ class Player:
             if self._closing.get(symbol, 0) <= time:
                 self.broadcast.update(symbol, time)
             if is_last:
+                exchange.add_volume(symbol, candle.volume, candle.quote, candle.trades)
                 self._plan_close(symbol, bar.close_time)
 
     def _plan_close(self, symbol: str, closed: int) -> None:

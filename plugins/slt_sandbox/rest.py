@@ -55,7 +55,7 @@ class _RestServer:
             early = await self._faults.before_rest(request, request.method, request.path)
             if early is not None:
                 return early
-            body = await request.text() if request.can_read_body else ""
+            body = await request.text()
             response = self._respond(endpoint, request, body)
             return await self._faults.after_rest(request, response)
 

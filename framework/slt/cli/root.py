@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from slt.cli.groups import LazyGroup
+from slt.cli.services import service_command, service_names, short_help
 from slt.errors import SltError
 
 if TYPE_CHECKING:
@@ -21,8 +22,30 @@ _INTERRUPTED = 130
 """What a shell expects of a program that Ctrl-C ended: 128 and the signal's number."""
 
 
+class _Root(LazyGroup):
+    """The commands of the kernel, and one for each installed service."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The kernel's own first."""
+        own = super().list_commands(ctx)
+        return [*own, *(name for name in service_names() if name not in own)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """A command of the kernel, or the one that runs a service; a service cannot take the name of a command."""
+        own = super().get_command(ctx, cmd_name)
+        return service_command(cmd_name) if own is None and cmd_name in service_names() else own
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List both, services apart."""
+        super().format_commands(ctx, formatter)
+        names = self.list_commands(ctx)[len(super().list_commands(ctx)) :]
+        if names:
+            with formatter.section("Services"):
+                formatter.write_dl([(name, short_help(name)) for name in names])
+
+
 @click.group(
-    cls=LazyGroup,
+    cls=_Root,
     lazy={
         "run": ("slt.cli.run:run", "Run a configuration: back-test, paper or live."),
         "plugins": ("slt.cli.plugins:plugins", "List installed plugins; show one's options."),
@@ -30,6 +53,7 @@ _INTERRUPTED = 130
         "audit": ("slt.cli.audit:audit", "Prove that a feature set or a strategy never uses the future."),
         "data": ("slt.cli.data:data", "Import, list and check candle files."),
         "report": ("slt.cli.report:report", "Write the HTML report of a stored run."),
+        "status": ("slt.cli.status:status", "Show how a paper or live run stands, now and after it has stopped."),
         "why": ("slt.cli.why:why", "Tell which gate let a symbol's proposals through or refused them."),
         "train": ("slt.cli.train:train", "Fit models on a recorded history, as a run over it would have."),
         "model": ("slt.cli.model:model", "List fitted models; show, promote, roll back or export one."),

@@ -41,7 +41,7 @@ SINGLE_KINDS = {
     "sizers": "sizer",
 }
 """Kinds of which a run has one, with the option of ``[plugins]`` that names it."""
-_MANY_KINDS = ("features", "strategies", "exits", "notifiers")
+_MANY_KINDS = ("features", "strategies", "exits", "notifiers", "services")
 _IN_ORDER = (
     "feeds",
     "brokers",
@@ -53,6 +53,7 @@ _IN_ORDER = (
     "sizers",
     "exits",
     "notifiers",
+    "services",
 )
 _LOCKS = ("disable_model_training", "disable_websocket", "disable_rest_fallback", "relaxed_signal_mode")
 _TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off"}

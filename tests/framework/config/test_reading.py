@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from slt.config import (
+    KERNEL_SECTIONS,
     LocksConfig,
     PluginChoice,
     RunConfig,
@@ -35,8 +36,8 @@ def refused(path, environment=None):
     return list(caught.value.problems)
 
 
-KINDS = "feeds, brokers, storages, models, sizers, features, strategies, exits, notifiers"
-SECTIONS = f"run, account, plugins, risk, learning, gate, notices, log, locks, {KINDS}"
+KINDS = "feeds, brokers, storages, caches, models, sizers, features, strategies, exits, notifiers, services"
+SECTIONS = f"{', '.join(KERNEL_SECTIONS)}, {KINDS}"
 RUN_OPTIONS = ", ".join(option.name for option in options_of(RunConfig))
 
 
