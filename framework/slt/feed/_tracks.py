@@ -39,7 +39,7 @@ class Track:
         column: Its column in every wave.
         interval_ms: Length of a bar.
         is_tradable: Whether the exchange trades it; only then is it waited for.
-        missed: Waves in a row that went without it.
+        missed: Waves in a row that went without it, while most others came.
         given: Close time of the last bar that went out, ms UTC; 0 before the first.
         last_id: Last trade id in the bars that went out; -1 = unknown.
         pieces: Best statement of each bar after `given`, by close time, closed or not.

@@ -11,7 +11,8 @@ A wave is cut when the bars of all symbols are in, or at its deadline. What each
 * *out of order* (a later bar of its symbol has gone out): handed on likewise;
 * *unconfirmed* (the next bar does not go on from its last trade id): taken, because the exchange called it closed.
 
-Each is counted. A symbol that has missed three waves in a row is no longer waited for until a bar of it comes.
+Each is counted. A symbol that has missed three waves in which most others came is no longer waited for until a bar
+of it comes.
 """
 
 from __future__ import annotations
@@ -176,6 +177,7 @@ class Waves:
 
     def _close(self, time: int) -> None:
         given = {track.column: certain for track in self._tracks.values() if (certain := self._give(track))}
+        self._lose_patience(given)
         times = sorted({self._minute}.union(*(certain for certain in given.values())))
         bars = _as_bars(self.symbols, self.interval_ms, times, given)
         self._cut.append(Wave(time, bars, tuple(self._restated)))
@@ -183,10 +185,18 @@ class Waves:
         self.counters["waves"] += 1
         self._start(self._minute + self.interval_ms)
 
+    def _lose_patience(self, given: dict[int, dict[int, Kline | None]]) -> None:
+        """Count who stayed away, but not where most did: that is an outage, after which all are waited for."""
+        is_outage = 2 * len(given) < sum(track.is_tradable for track in self._tracks.values())
+        for track in self._tracks.values():
+            if track.column in given:
+                track.missed = 0
+            elif not is_outage:
+                track.missed += 1
+
     def _give(self, track: Track) -> dict[int, Kline | None]:
         certain = track.resolve(self._minute)
         track.give(certain)
-        track.missed = 0 if certain else track.missed + 1
         self.counters["missing"] += track.is_tradable and self._minute not in certain
         for piece in certain.values():
             self.counters["empty"] += piece is None
