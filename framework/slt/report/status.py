@@ -1,0 +1,206 @@
+"""How a run stands, for the terminal: a picture that is drawn anew every few seconds, and plain lines for pipes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from attrs import frozen
+
+from slt.report.text import duration, integer, money, multiple, percent, price, signed, utc
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from rich.console import RenderableType
+    from rich.table import Table
+    from rich.text import Text
+
+    from slt.report.standing import Standing
+
+__all__ = ["StatusView", "render_status", "status_lines"]
+
+_CURRENCY = "USDT"
+_TONES = {"green": "bold green", "yellow": "bold yellow", "red": "bold red"}
+
+
+@frozen
+class StatusView:
+    """What is shown.
+
+    Attributes:
+        vitals: The run's own record, as in its ``health.json``.
+        standing: Figures of the day.
+        liveness: What has become of the process, one line.
+        source: Where `standing` comes from, one line.
+    """
+
+    vitals: Mapping[str, Any]
+    standing: Standing
+    liveness: str
+    source: str
+
+
+def status_lines(view: StatusView) -> list[str]:
+    """The status as plain lines of ``name: value``, each whole on its own."""
+    vitals = view.vitals
+    lines = [f"run: {vitals['run']} ({vitals['mode']}), {view.liveness}"]
+    lines += [f"{name.lower()}: {value}" for name, value, _ in _figures(view)]
+    lines += [f"part {part['name']}: {part['score']:.0f}, {part['detail']}" for part in vitals["parts"]]
+    lines += [f"entries halted by {source}: {reason}" for source, reason in vitals["waits"].items()]
+    lines += [f"position {name}" for name in map("; ".join, _positions(vitals))] or ["positions: none open"]
+    lines += [f"trade {name}" for name in map("; ".join, _trades(view.standing))] or ["trades: none closed yet"]
+    lines += [f"model {text}" for text in _models(view)] or ["model: none in force (UNTRAINED)"]
+    lines += [f"notices {text}" for text in _channels(vitals)]
+    return [line.replace("\N{MINUS SIGN}", "-").replace("\n", " ") for line in (*lines, f"figures: {view.source}")]
+
+
+def render_status(view: StatusView) -> RenderableType:
+    """The status as a picture for rich."""
+    from rich.console import Group  # noqa: PLC0415 - rich is imported only when something is drawn
+    from rich.rule import Rule  # noqa: PLC0415 - as above
+    from rich.text import Text  # noqa: PLC0415 - as above
+
+    vitals = view.vitals
+    parts: list[RenderableType] = [
+        Rule(Text(f"{vitals['run']} ({vitals['mode']})", style="bold")),
+        Text(view.liveness, style="dim"),
+        "",
+        _pairs(_figures(view)),
+        "",
+    ]
+    parts += [Text(f"Entries halted by {s}: {r}", style="bold yellow") for s, r in vitals["waits"].items()]
+    parts += [_part_table(vitals), ""]
+    heads = ("Position", "Age", "Entry", "Price", "Stop", "Target", "Gain", "Unrealised")
+    parts += [_table(heads, _positions(vitals))] if vitals["positions"] else [Text("No position is open.")]
+    trades = list(_trades(view.standing))
+    closed = _table(("Last trades", "Closed (UTC)", "Result", "Net PnL", "Exit"), trades)
+    parts += ["", closed if trades else Text("No trade has been closed yet."), ""]
+    parts += [Text(f"Model {text}") for text in _models(view)] or [Text("No model is in force (UNTRAINED).")]
+    parts += [Text(f"Notices {text}") for text in _channels(vitals)]
+    parts.append(Text(view.source, style="dim"))
+    return Group(*parts)
+
+
+def _figures(view: StatusView) -> list[tuple[str, str, str]]:
+    vitals, standing = view.vitals, view.standing
+    won = f", {integer(standing.day_wins)} won" if standing.day_trades else ""
+    recent = (
+        f"{percent(standing.recent_wins / standing.recent_trades)} of the last {integer(standing.recent_trades)} "
+        f"(at least {percent(standing.recent_win_rate_low)}), mean {multiple(standing.recent_expectancy_r)} R"
+        if standing.recent_trades
+        else "no trade yet"
+    )
+    time = vitals["event_time"]
+    risk = f", {percent(vitals['open_risk'], 2)} of it lost if every stop is met"
+    return [
+        ("Health", f"{vitals['score']:.0f} of 100, {vitals['status']}", _TONES.get(vitals["status"], "")),
+        ("Event time", "no bar yet" if time is None else f"{utc(time)} UTC", ""),
+        ("Equity", money(vitals["equity"], _CURRENCY) + risk, ""),
+        (
+            "Today",
+            f"{signed(standing.day_pnl, _CURRENCY)} net, {integer(standing.day_trades)} trades{won}",
+            _tone(standing.day_pnl),
+        ),
+        ("Win rate", recent, ""),
+    ]
+
+
+def _positions(vitals: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    now = vitals["event_time"]
+    for one in vitals["positions"]:
+        stop = price(one["stop"]) + ("" if one["stop_resting"] else " (NOT RESTING)")
+        yield (
+            f"{one['symbol']} {_side(one['side'])}{' closing' if one['closing'] else ''}",
+            duration(max((now or one["entry_time"]) - one["entry_time"], 0)),
+            price(one["entry_price"]),
+            price(one["price"]),
+            f"stop {stop}",
+            f"target {price(one['target'])}",
+            f"{signed(one['gain_r'])} R",
+            signed(one["unrealised"], _CURRENCY),
+        )
+
+
+def _trades(standing: Standing) -> Iterator[tuple[str, ...]]:
+    for trade in standing.last_trades:
+        yield (
+            f"{trade.symbol} {_side(trade.side)}",
+            utc(trade.exit_time),
+            f"{signed(trade.r_multiple)} R",
+            signed(trade.net_pnl, _CURRENCY),
+            trade.exit,
+        )
+
+
+def _models(view: StatusView) -> Iterator[str]:
+    now = view.vitals["event_time"]
+    for one in view.standing.models:
+        age = "" if now is None else f", {duration(max(now - one.fitted_time, 0))} old"
+        yield f"{one.strategy} v{one.version}: {integer(one.samples)} samples{age}"
+
+
+def _channels(vitals: Mapping[str, Any]) -> Iterator[str]:
+    for one in vitals["channels"]:
+        if one["off"] is not None:
+            yield f"{one['name']}: switched off: {one['off']}"
+        elif one["waiting"] or one["dropped"]:
+            yield f"{one['name']}: {integer(one['waiting'])} wait, {integer(one['dropped'])} dropped"
+
+
+def _part_table(vitals: Mapping[str, Any]) -> Table:
+    from rich.text import Text  # noqa: PLC0415 - rich is imported only when something is drawn
+
+    grid = _grid()
+    for part in vitals["parts"]:
+        tone = "green" if part["score"] >= 80 else "yellow" if part["score"] >= 50 else "bold red"
+        grid.add_row(Text(part["name"]), Text(f"{part['score']:.0f}", style=tone), Text(part["detail"], style="dim"))
+    return grid
+
+
+def _pairs(pairs: list[tuple[str, str, str]]) -> Table:
+    from rich.text import Text  # noqa: PLC0415 - rich is imported only when something is drawn
+
+    grid = _grid()
+    for name, value, style in pairs:
+        grid.add_row(Text(name, style="cyan"), Text(value, style=style))
+    return grid
+
+
+def _grid() -> Table:
+    from rich.table import Table  # noqa: PLC0415 - rich is imported only when something is drawn
+
+    return Table.grid(padding=(0, 2))
+
+
+def _table(heads: tuple[str, ...], rows: Any) -> Table:
+    from rich.box import SIMPLE_HEAD  # noqa: PLC0415 - rich is imported only when something is drawn
+    from rich.table import Table  # noqa: PLC0415 - as above
+    from rich.text import Text  # noqa: PLC0415 - as above
+
+    table = Table(*heads, box=SIMPLE_HEAD, header_style="cyan", pad_edge=False)
+    for row in rows:
+        table.add_row(*(_cell(cell, Text) for cell in row))
+    return table
+
+
+def _cell(cell: str, text: type[Text]) -> Text:
+    """A cell without the word that heads its column, coloured where it is a result."""
+    is_result = cell.endswith((" R", _CURRENCY))
+    tone = (
+        "green"
+        if is_result and cell.startswith("+")
+        else "red"
+        if is_result and cell.startswith("\N{MINUS SIGN}")
+        else ""
+    )
+    return text(cell.removeprefix("stop ").removeprefix("target "), style=tone)
+
+
+def _side(side: int) -> str:
+    return "long" if side > 0 else "short"
+
+
+def _tone(value: float) -> str:
+    if round(value, 2) == 0:
+        return ""
+    return "bold green" if value > 0 else "bold red"
