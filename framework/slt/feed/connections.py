@@ -55,6 +55,7 @@ class _Socket:
         self.opened = owner.seconds()
         self.life = owner.config.reconnect_hours * 3600 * owner.dice.uniform(0.95, 1.0)
         self.cause = ""
+        self.free_at = 0.0
 
     async def read(self) -> None:
         """Hand on every frame until the socket ends, and say why it did in `cause`."""
@@ -75,11 +76,12 @@ class _Socket:
 
     async def send(self, streams: tuple[str, ...], *, is_wanted: bool) -> None:
         """Subscribe or unsubscribe at the configured pace."""
-        owner = self.owner
+        owner, clock = self.owner, asyncio.get_running_loop().time
         for text in owner.subscribe(streams, is_wanted, owner.next_id):
             owner.next_id += 1
+            await asyncio.sleep(max(0.0, self.free_at - clock()))
+            self.free_at = clock() + 1 / owner.config.control_frames_per_second
             await self.socket.send(text)
-            await asyncio.sleep(1 / owner.config.control_frames_per_second)
 
 
 class Connection:
