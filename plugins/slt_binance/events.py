@@ -60,7 +60,7 @@ class Events:
         self._leverages = leverages
         self._held: dict[tuple[str, int], _Held] = {}
         self._announced: dict[tuple[str, int], float] = {}
-        self._funding_symbols_due: int | None = None
+        self._unnamed_funding: int | None = None
 
     def translate(self, event: dict[str, Any], now: float) -> list[Update]:
         """Say what an event amounts to.
@@ -100,14 +100,14 @@ class Events:
         return due
 
     def take_unnamed_funding(self) -> int | None:
-        """Time of a funding payment whose symbol the stream did not tell; None = none since the last question."""
-        due, self._funding_symbols_due = self._funding_symbols_due, None
+        """Time of a funding payment whose symbol or amount the stream did not tell; None = none since last asked."""
+        due, self._unnamed_funding = self._unnamed_funding, None
         return due
 
     @property
     def is_waiting(self) -> bool:
         """Whether something would have to be asked for soon."""
-        return bool(self._held or self._announced or self._funding_symbols_due)
+        return bool(self._held or self._announced or self._unnamed_funding)
 
     def release(self, symbol: str, number: int, now: float) -> list[Update]:
         """Translate the events that waited for a real order's intent, under whatever name is known for it now."""
@@ -215,16 +215,18 @@ class Events:
             change(str(position["s"]))
         if account.get("m") != "FUNDING_FEE":
             return []
-        symbols = [str(position["s"]) for position in account.get("P", ())]
-        symbol = account.get("S") or (symbols[0] if len(symbols) == 1 else None)
-        if symbol is None and len(self._tracker.positions) == 1:
-            symbol = next(iter(self._tracker.positions))
-        if symbol is None:
-            self._funding_symbols_due = int(event["T"])
+        return self._funding(int(event["T"]), account)
+
+    def _funding(self, time: int, account: dict[str, Any]) -> list[Update]:
+        """A funding fee; where the event lacks symbol or amount, it is asked for by REST."""
+        symbols = [str(position["s"]) for position in account.get("P", ())] or list(self._tracker.positions)
+        symbol = account.get("S") or (symbols[0] if len(symbols) == 1 else "")
+        amount = -sum(float(b.get("bc") or 0) for b in account.get("B", ()) if b["a"] == self._fees.quote)
+        if not symbol or not amount:
+            self._unnamed_funding = time
             return []
-        changes = [b["bc"] for b in account.get("B", ()) if b["a"] == self._fees.quote]
-        payments = [FundingPayment(int(event["T"]), str(symbol), float("nan"), -float(change)) for change in changes]
-        return [payment for payment in payments if self._tracker.tell_funding(payment)]
+        payment = FundingPayment(time, str(symbol), float("nan"), amount)
+        return [payment] if self._tracker.tell_funding(payment) else []
 
     def _config(self, event: dict[str, Any]) -> list[Update]:
         if "ac" in event:

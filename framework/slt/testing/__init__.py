@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from slt.testing.exits import ExitConformance
     from slt.testing.features import FeatureConformance
     from slt.testing.feed import FeedConformance
+    from slt.testing.live_broker import LiveBrokerConformance
     from slt.testing.model import ModelConformance
     from slt.testing.notifiers import NotifierConformance
     from slt.testing.sizers import SizerConformance
@@ -39,6 +40,7 @@ __all__ = [
     "ExitConformance",
     "FeatureConformance",
     "FeedConformance",
+    "LiveBrokerConformance",
     "ModelConformance",
     "NotifierConformance",
     "SizerConformance",
@@ -52,6 +54,7 @@ _HOMES = {
     "ExitConformance": "exits",
     "FeatureConformance": "features",
     "FeedConformance": "feed",
+    "LiveBrokerConformance": "live_broker",
     "ModelConformance": "model",
     "NotifierConformance": "notifiers",
     "SizerConformance": "sizers",
