@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 import sys
 import time
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 from slt.log import get_logger
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import TextIO
 
     from rich.console import Console
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["ProgressView", "make_progress_view"]
 
 _LINE_EVERY_S = 10.0
+_PACED_LINE_EVERY_S = 900.0
 _NAMES_SHOWN = 4
 _log = get_logger("lifecycle")
 
@@ -81,14 +84,22 @@ class _Rate:
 
 
 class _LineView:
-    """Lines of the log, which is JSON where nobody watches."""
+    """Lines of the log, which is JSON where nobody watches: a few a minute in a back-test, a few an hour elsewhere.
 
-    def __init__(self) -> None:
+    Args:
+        clock: Seconds that never go back.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._rate = _Rate()
-        self._next = 0.0
+        self._next = -math.inf
+        self._every = _LINE_EVERY_S
 
     def started(self, assembly: Assembly) -> None:
         market, folder = assembly.market, assembly.folder
+        if assembly.settings.run.mode != "backtest":
+            self._every = _PACED_LINE_EVERY_S
         _log.info(
             "run resumed" if folder.is_resumed else "run started",
             run=folder.run_id,
@@ -100,10 +111,10 @@ class _LineView:
 
     def progressed(self, progress: Progress) -> None:
         rate = self._rate.update(progress)
-        now = time.monotonic()
+        now = self._clock()
         if now < self._next:
             return
-        self._next = now + _LINE_EVERY_S
+        self._next = now + self._every
         _log.info(
             "progress",
             time=progress.time,

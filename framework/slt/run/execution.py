@@ -18,6 +18,7 @@ from slt.log import get_logger
 from slt.notify import Deliveries, Outbox
 from slt.report import CandleRecorder, ReportData, choose_interval, write_report
 from slt.run.assembly import Assembly, assembled
+from slt.run.diary import Diary
 from slt.run.fitting import FitWorker
 from slt.run.leftovers import bring_leftovers
 from slt.run.live import play_live
@@ -167,6 +168,7 @@ async def _services(assembly: Assembly, lifecycle: LifecycleManager) -> AsyncIte
         services: list[asyncio.Task[None]] = []
         try:
             if settings.run.mode != "backtest":
+                session.diary = Diary()
                 register_stop(lifecycle, "upkeep", upkeep.stop)
                 services += upkeep.start(tasks)
             if worker is not None:

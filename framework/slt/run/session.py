@@ -19,6 +19,8 @@ from slt.events import (
     ModelReady,
     Notify,
     PluginFailed,
+    QueryOrder,
+    ReadAccount,
     RunEnding,
     StartFit,
     Store,
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from slt.notify import Outbox
     from slt.report import CandleRecorder
     from slt.run.dense import Dense
+    from slt.run.diary import Diary
     from slt.storage.writer import Writer
     from slt.trading.engine import Engine
     from slt.types import Bars, FitRequest, Notice
@@ -101,6 +104,7 @@ class Session:
             from its snapshot instead).
 
     Attributes:
+        diary: Writes down what the commands mean for people; None writes nothing, as in a back-test.
         halts: Who halts entries from outside the engine, and why now: an empty text = it does not. See `apply_halts`.
     """
 
@@ -123,6 +127,7 @@ class Session:
         self.results = Results()
         self.candles = candles
         self.time = 0
+        self.diary: Diary | None = None
         self.halts: dict[str, Callable[[], str]] = {}
         self._broker = broker
         self._writer = writer
@@ -158,13 +163,17 @@ class Session:
             Whether any command followed.
         """
         self.time = event.time
-        commands = self.engine.handle(event)
+        commands = self.decide(event)
         if not commands:
             return False
         events = deque(await self._carry_out(commands))
         while events:
-            events.extend(await self._carry_out(self.engine.handle(events.popleft())))
+            events.extend(await self._carry_out(self.decide(events.popleft())))
         return True
+
+    def decide(self, event: Event) -> list[Command]:
+        """What the engine says to an event; nothing is carried out."""
+        return self.engine.handle(event)
 
     async def close_bar(self, block: Block, row: int, time: int) -> Block:
         """Everything that happens at the close of a row; returns the block, re-predicted after a model swap."""
@@ -198,11 +207,15 @@ class Session:
         while symbol in portfolio.holdings or symbol in portfolio.entries:
             if symbol in portfolio.holdings:
                 await self.handle(point)
-            events = self._broker.slt_advance_price(point=point)
+            events = self.advance_price(point)
             if not events:
                 return
             for event in events:
                 await self.handle(event)
+
+    def advance_price(self, point: PricePoint) -> list[Any]:
+        """Move a simulated broker's price; what that filled is not handled yet."""
+        return self._broker.slt_advance_price(point=point)
 
     async def end_run(self, last_prices: dict[str, float], time: int) -> None:
         """Close what is open at the last prices."""
@@ -261,19 +274,19 @@ class Session:
         return paths
 
     async def _carry_out(self, commands: list[Command]) -> list[Event]:
-        """Carry out commands in order; returns the events that followed at once."""
+        """Carry out commands in order, the records first; returns the events that followed at once."""
         events: list[Event] = []
-        records = []
+        records = [command.record for command in commands if isinstance(command, Store)]
+        for record in records:
+            self.results.note(record)
+        if self.diary is not None:
+            self.diary.tell(commands)
+        position = self._writer.put(records)
+        if self._is_durable and any(isinstance(command, SubmitOrder) for command in commands):
+            await self.make_durable(position)
         for command in commands:
-            if isinstance(command, Store):
-                self.results.note(command.record)
-                records.append(command.record)
-            elif isinstance(command, SubmitOrder | CancelOrder):
-                position = self._writer.put(records)
-                records = []
-                if self._is_durable and isinstance(command, SubmitOrder):
-                    await self._writer.durable(position)
-                events.extend(await self._order(command))
+            if isinstance(command, SubmitOrder | CancelOrder | QueryOrder | ReadAccount):
+                events.extend(await self._ask_broker(command, position))
             elif isinstance(command, StartFit):
                 self._start_fit(command.request)
             elif isinstance(command, UseModel):
@@ -281,9 +294,18 @@ class Session:
                 self._is_swapped = True
             elif isinstance(command, Notify):
                 self.tell((command.notice,))
-        if records:
-            self._writer.put(records)
         return events
+
+    async def make_durable(self, position: int) -> None:
+        """Wait until everything put down up to `position` would survive a crash."""
+        await self._writer.durable(position)
+
+    async def _ask_broker(
+        self, command: SubmitOrder | CancelOrder | QueryOrder | ReadAccount, position: int
+    ) -> Iterable[Any]:
+        """Carry out an order; a simulated broker has nothing to be asked for, it has told everything."""
+        del position  # for live brokers, whose orders wait for it by themselves
+        return await self._order(command) if isinstance(command, SubmitOrder | CancelOrder) else ()
 
     async def _order(self, command: SubmitOrder | CancelOrder) -> list[Any]:
         """Send or cancel; an unknown outcome is asked for, never sent again blindly."""
@@ -325,13 +347,18 @@ class Session:
 
     async def _take_fits(self, block: Block, row: int, time: int) -> Block:
         """Wait for the fits whose result takes effect now, and let it."""
-        due = [request for request, _ in self._fits.values() if request.effective_time <= time]
+        due = [request for request, task in self._fits.values() if self.is_fit_due(request, task, time)]
         for request in sorted(due, key=lambda r: (r.effective_time, r.id)):
             _, task = self._fits.pop(request.id)
             report = self._loadable(request, await task)
             _learning_log.info("fit judged", version=request.version, verdict=report.verdict)
             await self.handle(ModelReady(time, request, report))
         return self.dense.predict(block, row)
+
+    def is_fit_due(self, request: FitRequest, task: asyncio.Task[FitReport], time: int) -> bool:
+        """Whether a fit's result takes effect now; one that is not ready is waited for."""
+        del task
+        return request.effective_time <= time
 
     def _loadable(self, request: FitRequest, report: FitReport) -> FitReport:
         """The report, or a refusal where the promoted model cannot be loaded: engine and predictions must agree."""
