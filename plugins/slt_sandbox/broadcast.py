@@ -45,6 +45,7 @@ _INTERVALS = {
     "12h": 43_200_000,
     "1d": 86_400_000,
 }
+_CONTINUOUS = "_perpetual@continuousKline_"
 _EIGHT_HOURS_MS = 28_800_000
 
 
@@ -182,7 +183,15 @@ class Broadcast:
                 self._send(view, symbol, time, push)
 
     def _send(self, view: View, symbol: str, time: int, push: Push) -> None:
-        text = kline_text(symbol, view.interval, push.candle, self._grids[symbol], time, is_closed=push.is_closed)
+        text = kline_text(
+            symbol,
+            view.interval,
+            push.candle,
+            self._grids[symbol],
+            time,
+            is_closed=push.is_closed,
+            is_continuous=_CONTINUOUS in view.stream,
+        )
         self._hub.publish(view.stream, push.mangle(text) if push.mangle else text, push.client, push.spared)
 
     def _read_subscriptions(self) -> None:
@@ -191,7 +200,7 @@ class Broadcast:
         known = {symbol.lower(): symbol for symbol in self._tapes}
         self._wanted = {}
         for stream in self._hub.listened():
-            lower, _, kind = stream.partition("@kline_")
+            lower, _, kind = stream.replace(_CONTINUOUS, "@kline_").partition("@kline_")
             length = self._base if kind == self._base_name else _INTERVALS.get(kind, 0)
             if lower in known and length >= self._base and length % self._base == 0:
                 self._wanted.setdefault(known[lower], []).append((stream, kind, length))

@@ -57,6 +57,7 @@ class Faults:
         self._skipped: dict[tuple[str, int, int], int] = {}
         self._bars: dict[tuple[str, int], int] = {}
         self._refusing: dict[str, float] = {}
+        self._user_silent_until = 0.0
 
     # -- k-lines ---------------------------------------------------------------------------------------------------
 
@@ -137,6 +138,9 @@ class Faults:
             if rule.name in _IN_DOUBT and self.schedule.draw():
                 request["slt_fault_after"] = rule.name
                 continue
+            if rule.name == "request_late":
+                await asyncio.sleep(rule.wait)
+                continue
             if rule.name == "request_lost":
                 return _break(request)
             if rule.name in {"http_429", "http_418"}:
@@ -164,12 +168,18 @@ class Faults:
 
     async def order_user_events(self, events: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """See `slt_sandbox.fault_points.FaultPoints.order_user_events`."""
+        now = asyncio.get_running_loop().time()
+        if now < self._user_silent_until:
+            return []
         if not self.schedule.has("user"):
             return events
         for rule in self._user_rules(events):
             self._note(rule.name, "", ",".join(str(event.get("e")) for event in events))
             if rule.name == "ack_before_fill":
                 await asyncio.sleep(rule.wait)
+            elif rule.name == "user_silent":
+                self._user_silent_until = now + rule.wait
+                return []
             elif rule.name == "user_duplicate":
                 events = [*events, *events]
             else:
@@ -179,7 +189,7 @@ class Faults:
     def _user_rules(self, events: list[dict[str, Any]]) -> list[FaultRule]:
         """The rules that strike; those about fills and triggers wait for events that hold one."""
         words = {str(event.get("e")) for event in events}
-        names = ["user_duplicate"]
+        names = ["user_duplicate", "user_silent"]
         if "ORDER_TRADE_UPDATE" in words:
             names.append("ack_before_fill")
         if {"ALGO_UPDATE", "ORDER_TRADE_UPDATE"} <= words:

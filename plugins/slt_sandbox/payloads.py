@@ -66,14 +66,27 @@ def number_text(value: float, decimals: int) -> str:
     return text if float(text) == value else np.format_float_positional(value, trim="-")
 
 
-def kline_text(symbol: str, interval: str, candle: Candle, grid: Grid, event_time: int, *, is_closed: bool) -> str:
-    """A ``kline`` event."""
+def kline_text(
+    symbol: str,
+    interval: str,
+    candle: Candle,
+    grid: Grid,
+    event_time: int,
+    *,
+    is_closed: bool,
+    is_continuous: bool = False,
+) -> str:
+    """A ``kline`` event, or the ``continuous_kline`` event of the perpetual, which names a pair and no symbol."""
     price, quantity = grid.price, grid.quantity
     volume = number_text(candle.volume, quantity) if is_closed else f"{candle.volume:.{quantity}f}"
     taker = number_text(candle.taker, quantity) if is_closed else f"{candle.taker:.{quantity}f}"
+    head = f'"e":"kline","E":{event_time},"s":"{symbol}"'
+    if is_continuous:
+        head = f'"e":"continuous_kline","E":{event_time},"ps":"{symbol}","ct":"PERPETUAL"'
+    name = "" if is_continuous else f'"s":"{symbol}",'
     return (
-        f'{{"e":"kline","E":{event_time},"s":"{symbol}","k":{{"t":{candle.open_time},"T":{candle.close_time - 1},'
-        f'"s":"{symbol}","i":"{interval}","f":{candle.first_id},"L":{candle.last_id},'
+        f'{{{head},"k":{{"t":{candle.open_time},"T":{candle.close_time - 1},{name}"i":"{interval}",'
+        f'"f":{candle.first_id},"L":{candle.last_id},'
         f'"o":"{number_text(candle.open, price)}","c":"{number_text(candle.close, price)}",'
         f'"h":"{number_text(candle.high, price)}","l":"{number_text(candle.low, price)}",'
         f'"v":"{volume}","n":{candle.trades},"x":{"true" if is_closed else "false"},"q":"{candle.quote:.5f}",'

@@ -13,7 +13,7 @@ from aiohttp import web
 from slt.candles import utc_text
 from slt.errors import ConfigError
 from slt.rules import generic_rules
-from slt_sandbox import rest
+from slt_sandbox import rest, user_stream, ws_api
 from slt_sandbox.archive import Archive
 from slt_sandbox.clock import MarketClock
 from slt_sandbox.desk import desk_routes
@@ -28,6 +28,8 @@ from slt_sandbox.world import World
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from aiohttp.typedefs import Handler
 
     from slt.hookspecs import FeedSpecs
     from slt.types import MarketInfo, SymbolRules
@@ -93,6 +95,7 @@ class Sandbox:
         self._address = (host, port)
         self._runner: web.AppRunner | None = None
         self._playing: asyncio.Task[None] | None = None
+        self._private: dict[int, web.Request] = {}
         self._world: World
         self._sockets: MarketSockets
         self.market: MarketInfo
@@ -117,7 +120,7 @@ class Sandbox:
         self.exchange.subscribe_market(self._publish)
         schedule = Schedule(self._given, playing.seed, start)
         self.faults = Faults(schedule, clock, self._note)
-        self._world = World(schedule, self.exchange, clock, self._note)
+        self._world = World(schedule, self.exchange, clock, self._note, self._break_private)
         self._sockets = MarketSockets(self.hub, clock, limits, self.faults, self._note_line)
         self.player = Player(
             self._feed,
@@ -214,10 +217,33 @@ class Sandbox:
     # -- parts -----------------------------------------------------------------------------------------------------
 
     def _routes(self) -> list[web.RouteDef]:
-        return [*rest.routes(self.exchange, self.faults), *self._sockets.routes()]
+        return [
+            *rest.routes(self.exchange, self.faults),
+            *user_stream.routes(self.exchange, self.faults),
+            *ws_api.routes(self.exchange),
+            *self._sockets.routes(),
+        ]
+
+    @web.middleware
+    async def _follow(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Note who is on a private stream, so that a fault can break the line."""
+        if not request.path.startswith("/private/"):
+            return await handler(request)
+        self._private[id(request)] = request
+        try:
+            return await handler(request)
+        finally:
+            del self._private[id(request)]
+
+    def _break_private(self) -> int:
+        """Break every private stream without a closing handshake; returns how many."""
+        for request in list(self._private.values()):
+            if request.transport is not None:
+                request.transport.abort()
+        return len(self._private)
 
     async def _listen(self, routes: list[web.RouteDef]) -> None:
-        app = web.Application()
+        app = web.Application(middlewares=[self._follow])
         app.add_routes(routes)
         host, port = self._address
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0, handle_signals=False)

@@ -26,15 +26,22 @@ class World:
         exchange: What they happen to.
         clock: The market's clock.
         note: Told of each: name, symbol, and more of it.
+        break_private: Breaks the lines of the user streams; gives how many there were.
     """
 
     def __init__(
-        self, schedule: Schedule, exchange: Exchange, clock: MarketClock, note: Callable[[str, str, str], None]
+        self,
+        schedule: Schedule,
+        exchange: Exchange,
+        clock: MarketClock,
+        note: Callable[[str, str, str], None],
+        break_private: Callable[[], int],
     ) -> None:
         self._schedule = schedule
         self._exchange = exchange
         self._clock = clock
         self._note = note
+        self._break_private = break_private
         self._halted: dict[str, int] = {}
         self._acts: dict[str, Callable[[FaultRule], None]] = {
             "listen_key_expired": self._expire_keys,
@@ -45,6 +52,7 @@ class World:
             "listing": self._list,
             "delisting": self._delist,
             "stall": self._stall,
+            "user_cut": self._cut,
         }
         for rule in schedule.rules("market"):
             self.prepare(rule)
@@ -70,8 +78,8 @@ class World:
         """Whether there is anything for a fault to happen to: only then does it count as a chance."""
         if rule.name in {"liquidation", "adl"}:
             return bool(self._positions(rule.symbol))
-        if rule.name == "listen_key_expired":
-            return bool(self._exchange.listen_keys.next_expiry())
+        if rule.name in {"listen_key_expired", "user_cut"}:
+            return self._exchange.listen_keys.next_expiry() is not None
         return True
 
     def _positions(self, symbol: str) -> list[tuple[str, str]]:
@@ -112,6 +120,9 @@ class World:
         symbol = rule.symbol or next(iter(self._exchange.rules))
         self._note(rule.name, symbol, "")
         self._exchange.delist(symbol)
+
+    def _cut(self, rule: FaultRule) -> None:
+        self._note(rule.name, "", f"{self._break_private()} user streams")
 
     def _stall(self, rule: FaultRule) -> None:
         self._note(rule.name, "", f"{rule.wait:g} s")
