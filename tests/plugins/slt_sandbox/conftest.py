@@ -153,11 +153,16 @@ class Server:
         await self.sockets.close()
         await self.runner.cleanup()
 
+    async def until(self, condition):
+        """Wait for something that a client's task brings about."""
+        async with asyncio.timeout(10.0):
+            while not condition():  # noqa: ASYNC110 - what clients do sets no event of ours
+                await asyncio.sleep(0.01)
+
     async def push_kline(self, symbol="BTCUSDT"):
         """Push one closed k-line as soon as somebody listens to it."""
         stream = f"{symbol.lower()}@kline_1m"
-        while not self.hub.has_listeners(stream):
-            await asyncio.sleep(0.01)
+        await self.until(lambda: self.hub.has_listeners(stream))
         start = self.clock() // 60_000 * 60_000 - 60_000
         bar = {"t": start, "T": start + 59_999, "s": symbol, "i": "1m", "f": 1, "L": 9, "o": "100.0", "c": "100.5"}
         bar |= {"h": "101.0", "l": "99.5", "v": "12.5", "n": 9, "x": True, "q": "1251.2", "V": "6.2", "Q": "620.1"}

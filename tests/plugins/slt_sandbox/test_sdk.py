@@ -22,7 +22,6 @@ with warnings.catch_warnings():
     )
     from pydantic import BaseModel
 
-WAIT = 10.0
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning:binance_common"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning:binance_sdk_derivatives_trading_usds_futures"),
@@ -228,9 +227,7 @@ async def test_sdk_streams_klines_and_user_events(server, sdk):
         user = await streams.user_data(key)
         user.on("message", events.append)
         await server.push_kline()
-        async with asyncio.timeout(WAIT):
-            while server.exchange.account(server.key).listeners == []:
-                await asyncio.sleep(0.01)
+        await server.until(lambda: server.exchange.account(server.key).listeners)
         await sdk("change_initial_leverage", symbol="BTCUSDT", leverage=7)
         await sdk("new_order", symbol="BTCUSDT", side="BUY", type="MARKET", quantity=0.5)
         await sdk(
@@ -244,9 +241,7 @@ async def test_sdk_streams_klines_and_user_events(server, sdk):
             reduce_only="true",
         )
         server.to(96.0)
-        async with asyncio.timeout(WAIT):
-            while len(events) < 12 or not klines:
-                await asyncio.sleep(0.01)
+        await server.until(lambda: len(events) >= 12 and klines)
     finally:
         await streams.close_connection()
 
