@@ -177,7 +177,7 @@ class Events:
         update = order_update(client_id, str(order["s"]), status, int(order["T"]), reason)
         told = self._tell_once(update, tracked)
         if tracked is not None and status == "FILLED":
-            tracked.is_finished = True
+            tracked.is_end_told = tracked.is_finished = True
         return told
 
     def _algo(self, event: dict[str, Any], now: float) -> list[Update]:
@@ -203,9 +203,9 @@ class Events:
         if tracked is None:
             return [update]
         if update.status is OrderStatus.ACCEPTED:
-            is_new, tracked.is_accepted = not (tracked.is_accepted or tracked.is_finished), True
+            is_new, tracked.is_accepted = not (tracked.is_accepted or tracked.is_end_told), True
         else:
-            is_new, tracked.is_finished = not tracked.is_finished, True
+            is_new, tracked.is_end_told, tracked.is_finished = not tracked.is_end_told, True, True
         return [update] if is_new else []
 
     def _account(self, event: dict[str, Any]) -> list[Update]:

@@ -32,7 +32,7 @@ _TOO_FAR_MS = 60_000
 _FEE_SYMBOLS = 10
 _MARGIN_WORDS = {"isolated": "ISOLATED", "cross": "CROSSED"}
 _GIVES_UP = frozenset({"server", "API key"})
-"""Where one of these is wrong, everything after it would only say so again."""
+"""Where one of these cannot be looked at, everything after it would only say so again."""
 
 
 def read_credentials(config: BinanceBrokerConfig) -> Credentials:
@@ -115,6 +115,7 @@ class Survey:
         for name, look in looks.items():
             try:
                 await look()
+                continue
             except ExchangeError as error:
                 if error.action in {Action.RETRY, Action.UNKNOWN, Action.WAIT}:
                     self.failure = error
@@ -125,7 +126,7 @@ class Survey:
             except (KeyError, TypeError, ValueError, AttributeError) as error:
                 found = f"{self._client.server} answered in a form that slt does not know ({type(error).__name__})"
                 self._add(name, "problem", found, "check that rest_url is the address of the exchange")
-            if name in _GIVES_UP and self.problems:
+            if name in _GIVES_UP:
                 return
 
     def _add(self, name: str, verdict: str, found: str, advice: str = "") -> None:

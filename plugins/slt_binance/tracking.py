@@ -36,6 +36,7 @@ class Tracked:
         level: Price that slippage is measured from; None = none known.
         order_id: Number of the real order; 0 = none known yet.
         is_accepted: Its acceptance was told on the stream.
+        is_end_told: Its end was told on the stream.
         is_finished: Nothing more will happen to it.
         doubtful_until: The exchange's time until which a request without an answer may still arrive; 0 = none did.
         refusal: The refusal that was told for it.
@@ -48,6 +49,7 @@ class Tracked:
     level: float | None = None
     order_id: int = 0
     is_accepted: bool = False
+    is_end_told: bool = False
     is_finished: bool = False
     doubtful_until: int = 0
     refusal: OrderUpdate | None = None

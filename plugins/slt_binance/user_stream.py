@@ -88,6 +88,7 @@ class UserStream:
         self._history = history
         self._tracker = tracker
         self._last_event = 0
+        self._last_heard = 0.0
         self._attempts = 0
         self._jitter = random.Random()  # noqa: S311 # spreads reconnects, guards no secret
 
@@ -116,6 +117,8 @@ class UserStream:
 
     async def _serve(self, emit: Callable[[Update | BrokerLink], Awaitable[None]]) -> None:
         """One connection, from the listen key to its end; always ends with an error."""
+        if not self._last_event:
+            self._last_event, self._last_heard = self._client.now, asyncio.get_running_loop().time()
         key = str((await self._client.call(Endpoints.START_STREAM, is_urgent=True))["listenKey"])
         async with connect(
             f"{self._url}/private/ws/{key}",
@@ -171,7 +174,7 @@ class UserStream:
             raise _BrokenError(f"a frame of {len(frame)} bytes is no JSON event")
         if event.get("e") == "listenKeyExpired":
             raise _BrokenError("the listen key has expired")
-        self._last_event = max(self._last_event, int(event.get("E") or 0))
+        self._last_event, self._last_heard = max(self._last_event, int(event.get("E") or 0)), now
         self._client.saw_time(self._last_event)
         try:
             return self._events.translate(event, now)
@@ -199,10 +202,10 @@ class UserStream:
 
     async def _missed(self) -> list[Update]:
         """Everything that happened since the last event of the connection before."""
-        since = self._last_event
-        if not since:
-            return []
+        await self._client.sync_clock()
         now = self._client.now
+        # Events may have carried times of a clock that was wrong for a while: then what this machine knows counts.
+        since = min(self._last_event, now - int((asyncio.get_running_loop().time() - self._last_heard) * 1000))
         updates: list[Update] = []
         for symbol in sorted(self._tracker.symbols()):
             updates += await self._history.fills_since(symbol, since - _OVERLAP_MS)
