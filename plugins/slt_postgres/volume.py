@@ -24,7 +24,7 @@ async def describe_tables(connection: Any) -> list[tuple[str, str]]:
     """Name of each table, and its rows (counted up to a hundred thousand, else estimated) and size in words."""
     found = []
     for name, estimate, size in await connection.fetch(_SIZES, [table.name for table in TABLES.values()]):
-        sql = f"SELECT count(*) FROM (SELECT 1 FROM {name} LIMIT 100001) AS some"  # noqa: S608 - own names
+        sql = f"SELECT count(*) FROM (SELECT 1 FROM {name} LIMIT 100001) AS part"  # noqa: S608 - own names
         counted = await connection.fetchval(sql)
         rows = f"{counted:,}" if counted <= 100_000 else f"about {max(estimate, counted):,}"
         found.append((name, f"{rows} rows, {size / 2**20:,.1f} MiB"))
