@@ -375,3 +375,15 @@ def test_json_without_orjson_gives_the_same_line(setup, monkeypatch):
 def test_log_config_names_the_allowed_levels():
     with pytest.raises(ValueError, match="'execution' must be in"):
         LogConfig(execution="loud")
+
+
+@pytest.mark.parametrize("make", [lambda log: log.critical("margin call"), lambda log: log.info("halted", safety=True)])
+def test_safety_lines_pass_every_level_and_every_repetition(setup, tmp_path, make):
+    every = {name: "critical" for name in (*CATEGORIES, "other")}
+    config = LogConfig(**every, file_level="critical", repeat_seconds=3600.0)
+    _, stream = setup(config, file=tmp_path / "slt.log")
+    for _ in range(5):
+        make(get_logger("execution"))
+        get_logger("execution").error("hidden")
+    assert len(lines(stream)) == 5
+    assert len((tmp_path / "slt.log").read_text().splitlines()) == 5

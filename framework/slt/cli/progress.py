@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["ProgressView", "make_progress_view"]
 
 _LINE_EVERY_S = 10.0
-_PACED_LINE_EVERY_S = 900.0
+_PACED_LINE_EVERY_S = 3600.0
 _NAMES_SHOWN = 4
 _log = get_logger("lifecycle")
 
@@ -84,7 +84,7 @@ class _Rate:
 
 
 class _LineView:
-    """Lines of the log, which is JSON where nobody watches: a few a minute in a back-test, a few an hour elsewhere.
+    """Lines of the log, which is JSON where nobody watches: a few a minute in a back-test, one an hour elsewhere.
 
     Args:
         clock: Seconds that never go back.

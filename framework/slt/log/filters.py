@@ -86,8 +86,8 @@ class _Repeat:
 class RepeatAggregator:
     """Shows a warning or an error in full when it first comes, then counts it and tells the count once a window.
 
-    Two lines are the same when category, level and event are. Lines below warning and lines with ``safety`` are always
-    shown. A window that nothing follows is told by the next line of any kind, or by `flush`.
+    Two lines are the same when category, level and event are. Lines below warning, critical ones and lines with
+    ``safety`` are always shown. A window that nothing follows is told by the next line of any kind, or by `flush`.
 
     Args:
         window_seconds: Distance between two tellings; 0 shows everything.
@@ -108,7 +108,8 @@ class RepeatAggregator:
             phrase: What makes two lines the same instead of ``event``: a message before its arguments went in.
         """
         shown = self.due(now)
-        if self._window <= 0 or line.get("safety") or LEVELS.get(line["level"], 0) < logging.WARNING:
+        is_counted = logging.WARNING <= LEVELS.get(line["level"], 0) < logging.CRITICAL and not line.get("safety")
+        if self._window <= 0 or not is_counted:
             return [*shown, line]
         key = (line["category"], line["level"], phrase or line["event"])
         repeat = self._repeats.get(key)

@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 __all__ = ["LogSession", "configure_logging"]
 
 
+def _is_safety(record: logging.LogRecord) -> bool:
+    """Whether no level may hide a line."""
+    return bool(getattr(record, FIELDS, {}).get("safety")) or record.levelno >= logging.CRITICAL
+
+
 class _Screen(logging.Handler):
     def __init__(
         self,
@@ -46,8 +51,7 @@ class _Screen(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         self.produced += 1
         try:
-            safety = getattr(record, FIELDS, {}).get("safety")
-            if safety or record.levelno >= self._levels[category_of(record)]:
+            if _is_safety(record) or record.levelno >= self._levels[category_of(record)]:
                 self._show(self._repeats.admit(line_of(record), self._clock(), phrase=str(record.msg)))
         except Exception:  # noqa: BLE001 - whatever a field's repr or the terminal raises must not reach the run
             self.handleError(record)
@@ -83,7 +87,7 @@ class _File(RotatingFileHandler):
         self.failed = 0
 
     def emit(self, record: logging.LogRecord) -> None:
-        if record.levelno >= self._level or getattr(record, FIELDS, {}).get("safety"):
+        if record.levelno >= self._level or _is_safety(record):
             super().emit(record)
 
     def format(self, record: logging.LogRecord) -> str:
