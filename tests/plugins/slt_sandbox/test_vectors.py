@@ -1,4 +1,4 @@
-"""Requests and answers that nobody here wrote: the documentation's vectors, recorded clients, other people's samples."""
+"""Requests and answers that nobody here wrote: documented vectors, recorded clients, other people's samples."""
 
 from __future__ import annotations
 
@@ -201,6 +201,11 @@ SHORT_CANCEL = {"code", "msg"}
 """The answer to a cancelled conditional order is short since its documentation changed."""
 V2_ONLY = {"isAutoAddMargin", "leverage", "marginType", "maxNotionalValue"}
 """Fields of positions that version 3 no longer has."""
+V3_ONLY = {"adl", "askNotional", "bidNotional", "initialMargin", "maintMargin", "marginAsset"} | {
+    "openOrderInitialMargin",
+    "positionInitialMargin",
+}
+"""Fields that it has instead."""
 RETYPED = {"isAutoAddMargin", "tranId"}
 """Fields whose type the SDK has otherwise than the older sample."""
 PAIRS = {
@@ -217,7 +222,7 @@ PAIRS = {
     "Trading/CancelAllOrders": ("DELETE /fapi/v1/allOpenOrders", set(), set()),
     "Trading/CancelAllConditionalOrders": ("DELETE /fapi/v1/algoOpenOrders", set(), set()),
     "Trading/GetUserTrades": ("GET /fapi/v1/userTrades", set(), {"baseQty", "marginAsset", "pair"}),
-    "Trading/GetPositions": ("GET /fapi/v3/positionRisk", V2_ONLY, set()),
+    "Trading/GetPositions": ("GET /fapi/v3/positionRisk", V2_ONLY, V3_ONLY),
     "Account/GetPositionInformation": ("GET /fapi/v2/positionRisk", set(), set()),
     "Account/GetAccountInfoV3": ("GET /fapi/v3/account", set(), set()),
     "Account/GetBalances": ("GET /fapi/v3/balance", set(), set()),
