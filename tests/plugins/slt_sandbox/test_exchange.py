@@ -30,8 +30,11 @@ def test_market_order_fills_at_once_at_the_last_price(floor):
     order = floor.order("BUY", "1", newClientOrderId="e")
 
     assert (order.status, order.average, order.executed) == ("FILLED", 100.0, 1.0)
-    assert floor.words() == [("order", "e", "NEW", "NEW"), ("lite", "e", "1"), ("account", "ORDER")] + [
-        ("order", "e", "TRADE", "FILLED")
+    assert floor.words() == [
+        ("order", "e", "NEW", "NEW"),
+        ("lite", "e", "1"),
+        ("account", "ORDER"),
+        ("order", "e", "TRADE", "FILLED"),
     ]
     assert floor.account.book.wallet == pytest.approx(10_000 - 0.05)
 
