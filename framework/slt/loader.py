@@ -70,10 +70,6 @@ _CAUGHT = frozenset(
     }
 )
 """Hooks whose errors are caught, and told with the plugin's name, where they are called; the others end the run."""
-_NO_LIVE = (
-    "run.mode: found `live`, which needs a feed and a broker that connect to an exchange, and this version knows none; "
-    "choose backtest, or paper to trade a recording at its own pace with simulated orders"
-)
 
 
 @frozen
@@ -209,11 +205,8 @@ def build_plugins(settings: Settings) -> Plugins:
     Raises:
         PluginNotFoundError: A chosen plugin is not installed.
         PluginLoadError: A chosen plugin is broken or does not fit its kind.
-        ConfigError: With every problem of every plugin's options, and tables for plugins that are not chosen; or the
-            mode is live, which no plugin can serve.
+        ConfigError: With every problem of every plugin's options, and tables for plugins that are not chosen.
     """
-    if settings.run.mode == "live":
-        raise ConfigError(settings.located(_NO_LIVE))
     checked = _check_plugins(settings.chosen(), settings.options, is_relaxed=settings.is_relaxed)
     checked.raise_if_any(settings)
     made: dict[str, list[Loaded[Any]]] = {kind: [] for kind in (*KINDS, "sources")}

@@ -48,6 +48,7 @@ class PaperBrokerConfig:
         margin_type: `isolated` (a position can lose its own margin only) or `cross` (the whole wallet backs it).
         default_leverage: Leverage of a symbol until an order sets it.
         liquidation_fee_fraction: Fee of a forced close as a fraction of its notional, at most what is left.
+        level_fills: Fill an exit at the level it was decided at; false: at the next price, as an exchange does.
         funding: Whether funding is paid and received, where the feed knows the rates.
         exchange_info: File with a GET /fapi/v1/exchangeInfo answer, for the symbols' filters; empty = the feed's rules,
             else generic ones.
@@ -62,6 +63,7 @@ class PaperBrokerConfig:
     margin_type: str = field(default="isolated", validator=in_(("isolated", "cross")))
     default_leverage: int = field(default=20, validator=and_(ge(1), le(150)))
     liquidation_fee_fraction: float = field(default=0.015, validator=_fraction)
+    level_fills: bool = True
     funding: bool = True
     exchange_info: str = ""
     leverage_brackets: str = ""
@@ -118,7 +120,7 @@ class PaperBroker:
     @hookimpl
     async def slt_submit_order(self, order: Order) -> list[Fill | OrderUpdate]:
         """Take an order; see `slt.hookspecs.BrokerSpecs.slt_submit_order`."""
-        return self.book.submit(order)
+        return self.book.submit(order if self.config.level_fills else evolve(order, level=None))
 
     @hookimpl
     async def slt_cancel_order(self, symbol: str, client_id: str, time: int) -> list[Fill | OrderUpdate]:

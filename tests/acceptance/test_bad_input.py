@@ -200,9 +200,10 @@ def test_overlapping_files_that_agree_are_fine(slt):
 
 NOTIFIED = {"notices__in_backtest": '["daily"]'}
 URL_HINT = "postgresql://USER:PASSWORD@HOST:5432/DATABASE (letters like @ : / # in the password as %40 %3A %2F %23)"
+CHOOSE = "choose a {} that connects to an exchange, such as binance, or mode paper"
 NO_LIVE = (
-    "which needs a feed and a broker that connect to an exchange, and this version knows none; choose backtest, or "
-    "paper to trade a recording at its own pace with simulated orders"
+    f"but the feed `synthetic` plays a recording; {CHOOSE.format('feed')}",
+    f"but the broker `paper` only simulates orders; {CHOOSE.format('broker')}",
 )
 NO_FOLDER = "choose another folder, free space or change its permissions"
 UNSET = "notifiers.{}: the environment variable `{}` is not set; put the {} there or take `{}` out of plugins.notifiers"
@@ -266,7 +267,7 @@ REFUSALS = {
         SYNTHETIC,
         {"run__mode": "live"},
         2,
-        [f"environment variable `SLT_RUN__MODE`: run.mode: found `live`, {NO_LIVE}"],
+        [f"environment variable `SLT_RUN__MODE`: run.mode: found `live`, {reason}" for reason in NO_LIVE],
     ),
     "missing secret of discord": (
         SYNTHETIC,

@@ -207,16 +207,6 @@ def test_build_plugins_relaxed_signal_mode_reaches_strategies_unless_their_optio
     assert build(text, environment=environment).strategies[0].config.relaxed is is_relaxed
 
 
-def test_build_plugins_live_mode_is_refused_before_anything_is_imported(build):
-    with pytest.raises(ConfigError) as caught:
-        build("[run]\nmode = 'live'\n")
-    assert str(caught.value) == (
-        "my.toml: run.mode: found `live`, which needs a feed and a broker that connect to an exchange, and this "
-        "version knows none; choose backtest, or paper to trade a recording at its own pace with simulated orders"
-    )
-    assert "t_kit" not in sys.modules
-
-
 def test_build_plugins_unknown_names_are_told_all_at_once_with_the_nearest(build):
     with pytest.raises(PluginNotFoundError) as caught:
         build("exits = ['t_frist', 't_second', 'zzz']\n[exits.t_second]\nlevel = -1\n[exits.t_third]\n")

@@ -30,8 +30,10 @@ def config() -> None:
 @config_option
 def check_config(config_path: Path) -> None:
     """Check a configuration, plugins' options included, without running anything."""
+    from slt.run.modes import check_mode  # noqa: PLC0415 # pulls in the engine
+
     settings = read_whole_config(config_path)
-    build_plugins(settings)
+    check_mode(settings, build_plugins(settings), is_starting=False)
     click.echo(f"{config_path}: fine; {len(settings.chosen())} plugins chosen")
 
 

@@ -50,7 +50,8 @@ class RunConfig:
         session_minutes: Minutes of a session log on a live feed, after which a new part begins with a snapshot.
         session_days: Days that the parts of a session log are kept.
         store_bars: Keep closed bars of a live feed in the storage, for warm starts.
-        warm_days: Days of stored bars that a warm start reads; 0 = start cold.
+        warm_days: Days of the past that a warm start on a live feed reads; 0 = start cold.
+        warm_data: Candle files, folder or glob that a warm start reads before the stored bars; empty = none.
     """
 
     name: str = field(default="run", validator=matches_re(r"[A-Za-z0-9_.]{1,16}"))
@@ -72,6 +73,7 @@ class RunConfig:
     session_days: float = field(default=7.0, validator=gt(0.0))
     store_bars: bool = True
     warm_days: float = field(default=8.0, validator=and_(ge(0.0), le(400.0)))
+    warm_data: str = ""
 
 
 @frozen(kw_only=True)
@@ -271,6 +273,7 @@ class FeedConfig:
         deadline_seconds: After a bar's close, how long the wave waits for symbols that have not closed theirs.
         clock: What the deadline is measured on: receive (when frames came in) or events (the exchange's times in them).
         queue_slots: Frames that may wait for decoding, over all three queues.
+        gather_ms: Between closes, how long a connection collects what comes before it is read, ms; saves CPU.
         silence_seconds: Time without any message after which a connection is made anew.
         symbol_silence_seconds: Time without a message of one symbol, while more than half speak, before it resubscribes.
         resubscribe_minutes: Least time between two resubscriptions of one symbol.
@@ -289,6 +292,7 @@ class FeedConfig:
     deadline_seconds: float = field(default=3.0, validator=and_(gt(0.0), le(50.0)))
     clock: str = field(default="receive", validator=in_(("receive", "events")))
     queue_slots: int = field(default=10_000, validator=ge(30))
+    gather_ms: float = field(default=20.0, validator=and_(ge(0.0), le(1000.0)))
     silence_seconds: float = field(default=60.0, validator=gt(0.0))
     symbol_silence_seconds: float = field(default=180.0, validator=gt(0.0))
     resubscribe_minutes: float = field(default=10.0, validator=ge(0.0))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from slt.errors import ModelError
+from slt.errors import ModelError, StorageError
 from slt.log import get_logger
 from slt.storage.contract import Query
 from slt.trading.registry import adopt, pile_of, run_number
@@ -14,9 +14,27 @@ if TYPE_CHECKING:
     from slt.run.assembly import Assembly
     from slt.run.session import Session
 
-__all__ = ["adopt_models", "adopt_samples"]
+__all__ = ["adopt_models", "adopt_past", "adopt_samples"]
 
 _log = get_logger("learning")
+
+
+async def adopt_past(assembly: Assembly, session: Session) -> None:
+    """Take over what the configuration wants of earlier runs; a paced run whose storage is away begins without.
+
+    Raises:
+        StorageError: A back-test's storage is away.
+    """
+    settings = assembly.settings
+    try:
+        if settings.learning.start_samples == "latest":
+            await adopt_samples(assembly, session)
+        if settings.learning.start_model == "latest":
+            await adopt_models(assembly, session)
+    except StorageError as error:
+        if settings.run.mode == "backtest":
+            raise
+        _log.warning("begins without what earlier runs learnt: the storage is away", cause=str(error))
 
 
 async def adopt_models(assembly: Assembly, session: Session) -> None:

@@ -25,7 +25,7 @@ from slt.config import (
 from slt.errors import ConfigError, PluginError, StorageError
 from slt.log import get_logger
 from slt.run.dense import Dense
-from slt.run.folders import RunFolder, check_root, open_folder
+from slt.run.folders import RunFolder, check_root, open_folder, symbols_before
 from slt.run.health_server import check_health_config
 from slt.run.supervision import register_stop
 from slt.storage.contract import Query
@@ -135,6 +135,7 @@ def _identity(settings: Settings, plugins: Plugins) -> str:
         session_days=7.0,
         store_bars=True,
         warm_days=8.0,
+        warm_data="",
     )
     quiet = attrs.evolve(
         settings,
@@ -199,6 +200,9 @@ async def assembled(
     if settings.run.mode != "backtest":
         check_health_config(settings.health)
     market = await asyncio.to_thread(plugins.feed.hooks.slt_describe_market)
+    config, identity = effective_config(settings, plugins), _identity(settings, plugins)
+    if plugins.feed.implements("slt_plan_connections") and not is_fresh:
+        market = attrs.evolve(market, symbols=symbols_before(root, settings.run.name, identity) or market.symbols)
     dense = Dense(plugins, market.symbols, market.interval_ms)
     await asyncio.to_thread(dense.start)
     async with AsyncExitStack() as held, AsyncExitStack() as ended:
@@ -215,7 +219,6 @@ async def assembled(
         register_stop(lifecycle, "storage", storage.slt_close_storage)
         async with _in_time(plugins.storage):
             stored = await _stored_runs(storage, is_patient=is_paced)
-        config, identity = effective_config(settings, plugins), _identity(settings, plugins)
         folder = open_folder(root, settings.run.name, config, identity, stored, is_fresh=is_fresh)
         held.callback(folder.release)
         engine = Engine(_engine_setup(settings, plugins, market, rules, dense, folder.run_id))
@@ -309,5 +312,6 @@ def _engine_setup(
         seed=settings.run.seed,
         is_training_locked=settings.locks.disable_model_training or plugins.model is None,
         equity_every_minutes=settings.run.equity_every_minutes,
+        summary=(settings.notices.summary_time, settings.notices.time_zone),
         strangers=settings.run.strangers,
     )

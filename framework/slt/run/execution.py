@@ -22,10 +22,13 @@ from slt.run.diary import Diary
 from slt.run.fitting import FitWorker
 from slt.run.leftovers import bring_leftovers
 from slt.run.live import play_live
+from slt.run.live_session import LiveSession
+from slt.run.modes import check_mode
 from slt.run.replay import replay
 from slt.run.session import Session
 from slt.run.standby import trading_alone
 from slt.run.storage_watch import StorageWatch
+from slt.run.streaming import stream
 from slt.run.supervision import Upkeep, guarded, listening, register_stop, until_forced
 from slt.statistics import check_accounting, summarise
 from slt.storage.contract import Query
@@ -97,6 +100,7 @@ async def execute(settings: Settings, observer: Observer, *, is_fresh: bool = Fa
         SltError: By kind; a `StoppedError` for a run that was stopped and can be resumed.
     """
     plugins = build_plugins(settings)
+    check_mode(settings, plugins)
     lifecycle = LifecycleManager()
     with listening(lifecycle):
         async with guarded(settings, lifecycle):
@@ -135,6 +139,8 @@ async def _run(assembly: Assembly, observer: Observer, lifecycle: LifecycleManag
         try:
             if assembly.settings.run.mode == "backtest":
                 await replay(assembly, session, stopping=stopping, on_progress=progressed, skip=skip)
+            elif isinstance(session, LiveSession):
+                await stream(assembly, session, stopping=stopping, on_progress=progressed)
             else:
                 await play_live(assembly, session, stopping=stopping, on_progress=progressed)
         except StoppedError:
@@ -148,12 +154,14 @@ async def _run(assembly: Assembly, observer: Observer, lifecycle: LifecycleManag
 async def _services(assembly: Assembly, lifecycle: LifecycleManager) -> AsyncIterator[tuple[Session, Upkeep]]:
     """A session and the tasks that serve it: storage writer, outbox, fits, upkeep. All of them end with it."""
     settings, plugins = assembly.settings, assembly.plugins
-    deliveries = Deliveries(assembly.folder.path / "delivered.jsonl", settings.notices.remember)
+    names = [notifier.name for notifier in plugins.notifiers]
+    deliveries = Deliveries(assembly.folder.path / "delivered.jsonl", settings.notices.remember, names)
     outbox = _outbox(assembly, deliveries)
     upkeep = Upkeep(assembly, outbox)
     worker = _fit_worker(assembly)
     async with asyncio.TaskGroup() as tasks:
-        session = Session(
+        make_session = LiveSession if plugins.feed.implements("slt_plan_connections") else Session
+        session = make_session(
             assembly.engine,
             assembly.dense,
             plugins.broker.hooks,
@@ -274,14 +282,20 @@ def _outbox(assembly: Assembly, deliveries: Deliveries) -> Outbox | None:
         return None
     channels = {n.name: n.hooks for n in assembly.plugins.notifiers}
     rng = random.Random(settings.run.seed)  # noqa: S311 # spreads retries, guards no secret
-    return Outbox(
+    outbox = Outbox(
         channels,
         settings.notices,
         is_backtest=is_backtest,
         rng=rng,
         delivered=deliveries.open(),
         on_delivered=deliveries.add,
+        on_queued=deliveries.queue,
     )
+    if assembly.plugins.feed.implements("slt_plan_connections"):
+        # A recording is played again from the snapshot, and tells the same again.
+        for notice, queued in deliveries.waiting:
+            outbox.put_back(notice, queued)
+    return outbox
 
 
 async def _finish(assembly: Assembly, session: Session, upkeep: Upkeep) -> Outcome:

@@ -23,9 +23,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-__all__ = ["RunFolder", "check_root", "held", "open_folder"]
+__all__ = ["RunFolder", "check_root", "held", "open_folder", "remember_symbols", "symbols_before"]
 
 _CHANGES_SHOWN = 4
+_SYMBOLS = "symbols.json"
 _log = get_logger("lifecycle")
 
 
@@ -75,6 +76,35 @@ def check_root(root: Path) -> None:
         probe = root / ".writable"
         probe.touch()
         probe.unlink(missing_ok=True)
+
+
+def symbols_before(root: Path, name: str, identity: str) -> tuple[str, ...]:
+    """The symbols of the run on a live feed that would go on; empty where there is none.
+
+    What an exchange lists changes; a run keeps the symbols that it began with, positions among them.
+
+    Args:
+        root: The folder of all runs.
+        name: Name of the run.
+        identity: As for `open_folder`.
+    """
+    numbers = sorted(_numbers(name, (p.name for p in root.glob(f"{name}-*") if p.is_dir())))
+    path = root / f"{name}-{numbers[-1]:03d}" if numbers else root
+    state = _read_state(path)
+    if state.get("status") != "running" or state.get("identity") != identity:
+        return ()
+    try:
+        found = json.loads((path / _SYMBOLS).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return ()
+    return tuple(str(symbol) for symbol in found) if isinstance(found, list) else ()
+
+
+def remember_symbols(path: Path, symbols: tuple[str, ...]) -> None:
+    """Keep the symbols of a run on a live feed in its folder, for `symbols_before`."""
+    temporary = path / f"{_SYMBOLS}.tmp"
+    temporary.write_text(json.dumps(symbols), encoding="utf-8")
+    temporary.replace(path / _SYMBOLS)
 
 
 def open_folder(

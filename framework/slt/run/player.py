@@ -13,7 +13,7 @@ from slt._binding import in_one_line
 from slt.errors import PluginError, SltError, StorageError
 from slt.events import Tick
 from slt.log import get_logger
-from slt.run.adoption import adopt_models, adopt_samples
+from slt.run.adoption import adopt_past
 from slt.run.snapshots import load_snapshot, save_snapshot
 from slt.types import MINUTE_MS, BarState
 
@@ -114,21 +114,9 @@ class Player:
             self._resume_or_explain()
             await self._forget_the_rest()
             return self.time
-        await self._adopt()
+        await adopt_past(self._assembly, self._session)
         await self.save()
         return self._assembly.market.start
-
-    async def _adopt(self) -> None:
-        settings = self._assembly.settings
-        try:
-            if settings.learning.start_samples == "latest":
-                await adopt_samples(self._assembly, self._session)
-            if settings.learning.start_model == "latest":
-                await adopt_models(self._assembly, self._session)
-        except StorageError as error:
-            if settings.run.mode == "backtest":
-                raise
-            _log.warning("begins without what earlier runs learnt: the storage is away", cause=str(error))
 
     def _resume_or_explain(self) -> None:
         try:

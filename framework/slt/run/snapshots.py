@@ -13,7 +13,7 @@ from slt.errors import SltError
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["load_snapshot", "save_snapshot"]
+__all__ = ["load_snapshot", "save_snapshot", "write_snapshot"]
 
 _MAGIC = b"slt-snapshot-1\n"
 
@@ -24,7 +24,11 @@ def save_snapshot(path: Path, state: dict[str, Any]) -> None:
     Raises:
         SltError: The folder cannot be written (disk full, permissions).
     """
-    body = pickle.dumps(state, protocol=pickle.HIGHEST_PROTOCOL)
+    write_snapshot(path, pickle.dumps(state, protocol=pickle.HIGHEST_PROTOCOL))
+
+
+def write_snapshot(path: Path, body: bytes) -> None:
+    """Write a state that is pickled already; otherwise as `save_snapshot`."""
     temporary = path.with_suffix(".tmp")
     try:
         with temporary.open("wb") as file:
@@ -38,17 +42,22 @@ def save_snapshot(path: Path, state: dict[str, Any]) -> None:
         ) from error
 
 
-def load_snapshot(path: Path) -> dict[str, Any] | None:
+def load_snapshot(path: Path, *, content: bytes | None = None) -> dict[str, Any] | None:
     """Read a snapshot back; None where there is none.
 
     Snapshots are written by slt itself into the run's folder; do not load one from a stranger, as they are pickles.
 
+    Args:
+        path: The file.
+        content: What it holds, where that is known already.
+
     Raises:
         SltError: The file is not a whole snapshot, or one of a version whose classes this one does not have.
     """
-    if not path.exists():
-        return None
-    content = path.read_bytes()
+    if content is None:
+        if not path.exists():
+            return None
+        content = path.read_bytes()
     head, body = len(_MAGIC), content[len(_MAGIC) + 32 :]
     if content[:head] != _MAGIC or content[head : head + 32] != hashlib.sha256(body).digest():
         raise SltError(f"snapshot `{path}` is damaged; begin a new run with --fresh")

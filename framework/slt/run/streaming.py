@@ -1,0 +1,364 @@
+"""The driver of a live feed: one bounded queue into the engine, for paper and for real orders alike.
+
+::
+
+    feed ── waves, prices, symbols ──►┐
+    broker's event stream ───────────►│
+    lanes: answers to orders ────────►├─► queue ─► session log ─► engine ─► commands ─► storage, lanes, outbox
+    account, read now and then ──────►│
+    the beat of the clock ───────────►┘
+
+One task takes from the queue, so the engine sees one event after the other; nothing that it does waits for an
+exchange. Every event is in the session log before it is handled: a restart begins where the process died.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+
+from slt.errors import SltError, StoppedError
+from slt.events import AccountRead, EntriesHalted, Tick
+from slt.feed import make_recorder
+from slt.feed.pipeline import FeedPipeline
+from slt.log import get_logger
+from slt.run.adoption import adopt_past
+from slt.run.books import AccountReader
+from slt.run.clock import ExchangeClock
+from slt.run.folders import remember_symbols
+from slt.run.lanes import Lanes
+from slt.run.player import Progress
+from slt.run.restoring import restore, take_state
+from slt.run.session_log import SessionLog
+from slt.run.snapshots import save_snapshot
+from slt.run.warming import bars_to_store, warm_up
+from slt.trading.accounts import BOOKS
+from slt.types import BrokerLink, PricePoint, StoredBar, SymbolChange, Wave
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+
+    from slt.run.assembly import Assembly
+    from slt.run.live_session import LiveSession
+    from slt.types import Kline
+
+__all__ = ["MarketStream", "stream"]
+
+_QUEUE = 10_000
+_BEAT_S = 0.5
+_LATE_WAVE_MS = 10_000
+"""Age at which a wave is not fresh any more: its proposals are refused as stale."""
+_SILENT_BARS = 2.5
+"""Bars without any wave after which entries halt."""
+_FIRST_WAIT_S = 0.5
+_LONGEST_WAIT_S = 30.0
+_LAST_ANSWERS_S = 4.0
+"""How long a stop waits for orders under way, so that what has just been entered is protected."""
+_SAVE_S = 5.0
+_DAY_MS = 86_400_000
+_log = get_logger("lifecycle")
+
+
+class MarketStream(Protocol):
+    """What a driver needs of a live feed; `slt.feed.pipeline.FeedPipeline` is it."""
+
+    async def run(self) -> None:
+        """Connect and receive until cancelled."""
+
+    def read(self) -> AsyncIterator[Wave | PricePoint | SymbolChange]:
+        """Yield what the feed says."""
+
+    def watch(self, symbols: Iterable[str]) -> None:
+        """Say whose prices are wanted."""
+
+
+class _Beat:
+    """The clock has moved on."""
+
+
+async def stream(
+    assembly: Assembly,
+    session: LiveSession,
+    *,
+    stopping: Callable[[], bool],
+    on_progress: Callable[[Progress], None],
+    source: MarketStream | None = None,
+) -> NoReturn:
+    """Trade a live feed until stopped.
+
+    Args:
+        assembly: The run's parts.
+        session: Engine and broker.
+        stopping: Asked before every event; True saves the state and stops. Nothing is entered after it.
+        on_progress: Told after every wave.
+        source: The feed; None = a pipeline around the feed plugin.
+
+    Raises:
+        StoppedError: The run was stopped; positions stay protected, and the same command resumes it.
+        ExceptionGroup: A plugin broke its contract.
+    """
+    driver = _Driver(assembly, session, stopping, on_progress, source)
+    await driver.begin()
+    saved = await driver.run()
+    run_id = assembly.folder.run_id
+    raise StoppedError(
+        f"run {run_id} is stopped and saved; the same command resumes it"
+        if saved
+        else f"run {run_id} is stopped; the same command resumes it from its session log"
+    )
+
+
+class _Driver:
+    """One life of a run on a live feed."""
+
+    def __init__(
+        self,
+        assembly: Assembly,
+        session: LiveSession,
+        stopping: Callable[[], bool],
+        on_progress: Callable[[Progress], None],
+        source: MarketStream | None,
+    ) -> None:
+        self._assembly = assembly
+        self._session = session
+        self._stopping = stopping
+        self._on_progress = on_progress
+        self._clock = ExchangeClock()
+        self._source = source if source is not None else _make_pipeline(assembly)
+        self._queue: asyncio.Queue[Any] = asyncio.Queue(_QUEUE)
+        self._folder = assembly.folder.path / "session"
+        self._log = SessionLog(self._folder, assembly.settings.run.session_days * 86_400)
+        self._broker = assembly.plugins.broker
+        self._is_live = self._broker.implements("slt_read_updates")
+        self._lanes: Lanes | None = None
+        self._reader: AccountReader | None = None
+        self._rows = 0
+        self._time = 0
+        self._saved = 0.0
+        self._wave_clock = 0
+        self._bars_until = 0
+
+    # -- begin and end ---------------------------------------------------------------------------------------------
+
+    async def begin(self) -> None:
+        """Bring an earlier life of the run back, or begin a new one; then warm up, and begin a part of the log."""
+        assembly, session = self._assembly, self._session
+        if assembly.folder.is_resumed:
+            progress = await restore(assembly, session, self._folder, is_simulated=not self._is_live)
+            self._time, self._rows = progress["time"], progress["rows"]
+            self._bars_until = progress["bars_until"]
+        else:
+            await adopt_past(assembly, session)
+        now = max(assembly.market.start, self._time)
+        if (days := assembly.settings.run.warm_days) > 0:
+            since = max(self._bars_until, now - round(days * _DAY_MS))
+            self._bars_until = max(self._bars_until, await warm_up(assembly, session, since, now))
+        remember_symbols(assembly.folder.path, assembly.market.symbols)
+        session.halts["feed"] = self._feed_silence
+        session.halts["session log"] = lambda: self._log.problem
+        await self.save()
+
+    async def save(self) -> None:
+        """Begin a part of the session log with a snapshot of the whole run."""
+        writer = self._assembly.writer
+        await writer.durable(writer.put(()))
+        progress = {"time": self._time, "rows": self._rows, "bars_until": self._bars_until}
+        await self._log.begin_part(take_state(self._assembly, self._session, progress))
+        save_snapshot(self._assembly.folder.snapshot, {"session": self._folder.name})
+        self._saved = asyncio.get_running_loop().time()
+
+    async def run(self) -> bool:
+        """Trade until stopped; returns whether the last snapshot was taken."""
+        async with asyncio.TaskGroup() as tasks:
+            works: list[Coroutine[Any, Any, None]] = [self._source.run(), self._read_feed(), self._beat()]
+            if self._is_live:
+                works += self._open_live(tasks)
+            self._session.open_live(self._log, lanes=self._lanes, on_read=self._ask_account)
+            running = [tasks.create_task(work) for work in works]
+            try:
+                await self._resume_orders()
+                self._source.watch(self._session.holds)
+                await self._consume(until=self._stopping)
+                return await self._end()
+            finally:
+                for task in running:
+                    task.cancel()
+                if self._lanes is not None:
+                    self._lanes.stop()
+                self._log.close()
+
+    def _open_live(self, tasks: asyncio.TaskGroup) -> list[Coroutine[Any, Any, None]]:
+        hooks, settings = self._broker.hooks, self._assembly.settings
+        self._lanes = Lanes(
+            hooks, tasks, deliver=self._queue.put, durable=self._session.reach_disk, now=self._clock.now
+        )
+        every = settings.run.reconcile_minutes * 60
+        self._reader = AccountReader(hooks, self._lanes, self._clock, self._queue.put, every)
+        return [self._read_updates(), self._reader.run()]
+
+    def _ask_account(self, reason: str) -> None:
+        if self._reader is not None:
+            self._reader.ask(reason)
+
+    async def _resume_orders(self) -> None:
+        """Nothing is entered before the books agree; orders of an earlier life are asked for, or sent."""
+        if self._lanes is None or self._reader is None:
+            return
+        reason = "the books have not been compared with the exchange yet"
+        await self._session.handle(EntriesHalted(self._now(), reason, BOOKS))
+        for order in list(self._session.engine.portfolio.orders.values()):
+            self._lanes.restore(order)
+        self._reader.ask("the run begins")
+
+    async def _end(self) -> bool:
+        """Let what is under way come to rest, then save."""
+        deadline = asyncio.get_running_loop().time() + _LAST_ANSWERS_S
+        if self._lanes is not None:
+            lanes = self._lanes
+            await self._consume(
+                until=lambda: (not lanes.busy and self._queue.empty()) or asyncio.get_running_loop().time() > deadline,
+                is_ending=True,
+            )
+        try:
+            async with asyncio.timeout(_SAVE_S):
+                await self.save()
+        except TimeoutError:
+            return False
+        return True
+
+    # -- what comes in ---------------------------------------------------------------------------------------------
+
+    async def _read_feed(self) -> None:
+        async for item in self._source.read():
+            await self._queue.put(item)
+
+    async def _read_updates(self) -> None:
+        """The broker's events, asked for again with backoff where the stream of them breaks."""
+        wait = _FIRST_WAIT_S
+        while True:
+            cause = "the stream of its events has ended"
+            try:
+                async for event in self._broker.hooks.slt_read_updates():
+                    wait = _FIRST_WAIT_S
+                    await self._queue.put(event)
+            except (SltError, OSError, TimeoutError) as error:
+                cause = f"{type(error).__name__}: {error}"
+            await self._queue.put(BrokerLink(self._now(), is_up=False, reason=cause))
+            await asyncio.sleep(wait)
+            wait = min(2 * wait, _LONGEST_WAIT_S)
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(_BEAT_S)
+            if self._queue.empty():
+                self._queue.put_nowait(_Beat)
+
+    # -- what is done about it -------------------------------------------------------------------------------------
+
+    async def _consume(self, *, until: Callable[[], bool], is_ending: bool = False) -> None:
+        while not until():
+            item = await self._queue.get()
+            if not (is_ending and isinstance(item, Wave)):
+                await self._take(item)
+            self._queue.task_done()
+
+    async def _take(self, item: Any) -> None:
+        session = self._session
+        if isinstance(item, Wave):
+            await self._take_wave(item)
+        elif item is _Beat:
+            await self._take_beat()
+        elif isinstance(item, PricePoint):
+            self._clock.note(item.time)
+            await self._take_price(item)
+        elif isinstance(item, AccountRead):
+            await session.handle(item)
+        else:
+            if isinstance(item, SymbolChange):
+                self._clock.note(item.time)
+            await session.handle(item)
+        if session.holds != session.watched:
+            session.watched = session.holds
+            self._source.watch(session.watched)
+
+    async def _take_price(self, point: PricePoint) -> None:
+        if self._lanes is None:
+            await self._session.move_price(point)
+        elif point.symbol in self._session.engine.portfolio.holdings:
+            await self._session.handle(point)
+
+    async def _take_beat(self) -> None:
+        now = self._now()
+        if not now:
+            return
+        await self._session.apply_halts(now)
+        if not self._session.is_idle:
+            await self._session.handle(Tick(now, is_gap=False))
+
+    async def _take_wave(self, wave: Wave) -> None:
+        """The bars of a minute: decide, put the bars down for warm starts, and save when it is time."""
+        session, bars = self._session, wave.bars
+        closed = int(bars.close_time[-1])
+        self._clock.note(wave.time)
+        self._wave_clock = self._clock.now()
+        await session.apply_halts(closed)
+        moment = closed if wave.time - closed <= _LATE_WAVE_MS else wave.time
+        block = session.compute(bars)
+        for row in range(len(bars)):
+            block = await session.close_bar(block, row, moment)
+        self._rows, self._time, self._bars_until = self._rows + len(bars), closed, closed
+        if self._assembly.settings.run.store_bars:
+            self._assembly.writer.put([*bars_to_store(bars), *(_restated(kline) for kline in wave.restated)])
+        self._on_progress(self._progress())
+        due = self._saved + self._assembly.settings.run.session_minutes * 60
+        if asyncio.get_running_loop().time() >= due and not self._log.problem:
+            await self.save()
+
+    def _now(self) -> int:
+        return max(self._clock.now(), self._time)
+
+    def _feed_silence(self) -> str:
+        if not self._wave_clock:
+            return "no bar has come from the feed yet"
+        silent = self._clock.now() - self._wave_clock
+        if silent <= _SILENT_BARS * self._assembly.market.interval_ms:
+            return ""
+        return f"no bar has come from the feed for {_SILENT_BARS:g} bars"
+
+    def _progress(self) -> Progress:
+        portfolio = self._session.engine.portfolio
+        return Progress(
+            time=self._time,
+            rows=self._rows,
+            total_rows=None,
+            symbols=len(self._assembly.market.symbols),
+            trades=portfolio.trades,
+            open_positions=len(portfolio.holdings),
+            equity=portfolio.equity,
+        )
+
+
+def _make_pipeline(assembly: Assembly) -> MarketStream:
+    settings, feed = assembly.settings, assembly.plugins.feed
+    recorder = make_recorder(settings.feed, feed.name, _wall_ms())
+    return FeedPipeline(feed.hooks, assembly.market, settings.feed, wall_ms=_wall_ms, recorder=recorder)
+
+
+def _restated(kline: Kline) -> StoredBar:
+    return StoredBar(
+        id=f"{kline.symbol}-{kline.interval_ms}-{kline.close_time}",
+        symbol=kline.symbol,
+        interval_ms=kline.interval_ms,
+        close_time=kline.close_time,
+        open=kline.open,
+        high=kline.high,
+        low=kline.low,
+        close=kline.close,
+        volume=kline.volume,
+        taker_buy_volume=kline.taker_buy_volume,
+    )
+
+
+def _wall_ms() -> int:
+    return time.time_ns() // 1_000_000

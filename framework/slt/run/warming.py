@@ -1,0 +1,138 @@
+"""Warm start: the dense part is fed with the bars of the past before the first live one.
+
+Bars come from candle files (``slt data import``) and from the own bar store, which every run on a live feed fills. The
+engine sees none of them: what was proposed in the past is past. What is missing stays missing, and the features' own
+rules say when they are warm.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from slt.candles import Problems, Wanted, expand_sources, read_blocks, scan_files
+from slt.errors import StorageError
+from slt.log import get_logger
+from slt.storage.contract import Query
+from slt.types import Bars, BarState, StoredBar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from slt.run.assembly import Assembly
+    from slt.run.live_session import LiveSession
+
+__all__ = ["bars_to_store", "warm_up"]
+
+_DAY_MS = 86_400_000
+_TRADED, _EMPTY, _ABSENT = int(BarState.TRADED), int(BarState.EMPTY), int(BarState.ABSENT)
+_log = get_logger("lifecycle")
+
+
+async def warm_up(assembly: Assembly, session: LiveSession, since: int, until: int) -> int:
+    """Feed the dense part with what is known of a span.
+
+    Args:
+        assembly: The run's parts.
+        session: Whose dense part it is.
+        since: Bars that close at or before it are left out, ms UTC.
+        until: Bars that close after it are left out, ms UTC.
+
+    Returns:
+        Close time of the last bar fed; `since` where there was none.
+    """
+    market = assembly.market
+    step, last, fed = market.interval_ms, since, 0
+    files = await asyncio.to_thread(_file_blocks, assembly, since, until)
+    first = since // _DAY_MS * _DAY_MS
+    for day in range(first, until + 1, _DAY_MS):
+        times = np.arange(max(day, since) // step * step + step, min(day + _DAY_MS, until) + 1, step, dtype=np.int64)
+        if not len(times):
+            continue
+        bars = files.get(day)
+        bars = Bars.absent(market.symbols, step, times) if bars is None else _fitted(bars, times)
+        await _add_stored(assembly, bars)
+        known = np.flatnonzero((bars.state != _ABSENT).any(axis=1))
+        if not len(known):
+            continue
+        begin = int(known[0]) if last == since else 0
+        bars = bars.rows(begin, int(known[-1]) + 1)
+        await asyncio.to_thread(session.dense.compute, bars)
+        session.dense.faults.clear()
+        last, fed = int(bars.close_time[-1]), fed + int((bars.state != _ABSENT).sum())
+    _log.info("features warmed up", bars=fed, until=last)
+    return last
+
+
+def bars_to_store(bars: Bars) -> Iterator[StoredBar]:
+    """The bars of a wave as a storage keeps them; a minute without a trade has NaN prices and no volume."""
+    for row, column in zip(*np.nonzero(bars.state != _ABSENT), strict=True):
+        symbol, time = bars.symbols[column], int(bars.close_time[row])
+        taker = float(bars.taker_buy_volume[row, column])
+        yield StoredBar(
+            id=f"{symbol}-{bars.interval_ms}-{time}",
+            symbol=symbol,
+            interval_ms=bars.interval_ms,
+            close_time=time,
+            open=float(bars.open[row, column]),
+            high=float(bars.high[row, column]),
+            low=float(bars.low[row, column]),
+            close=float(bars.close[row, column]),
+            volume=float(bars.volume[row, column]),
+            taker_buy_volume=None if taker != taker else taker,  # noqa: PLR0124 # NaN
+        )
+
+
+def _file_blocks(assembly: Assembly, since: int, until: int) -> dict[int, Bars]:
+    """The bars of the candle files by UTC day; empty where none are configured."""
+    pattern, market = assembly.settings.run.warm_data, assembly.market
+    if not pattern:
+        return {}
+    problems = Problems()
+    step = market.interval_ms
+    wanted = Wanted(frozenset(market.symbols), step, since - step + 1, until - step + 1)
+    files = scan_files(expand_sources([pattern], problems), wanted, problems)
+    problems.raise_if_any()
+    if not files:
+        return {}
+    blocks = read_blocks(files, market.symbols, wanted, since, _DAY_MS // step)
+    return {(int(bars.close_time[0]) - 1) // _DAY_MS * _DAY_MS: bars for bars in blocks}
+
+
+def _fitted(bars: Bars, times: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Bars:
+    """The bars on these times; those of other times are left out."""
+    found = Bars.absent(bars.symbols, bars.interval_ms, times)
+    _, ours, theirs = np.intersect1d(times, bars.close_time, return_indices=True)
+    for name in _COLUMNS:
+        getattr(found, name)[ours] = getattr(bars, name)[theirs]
+    return found
+
+
+async def _add_stored(assembly: Assembly, bars: Bars) -> None:
+    """Fill what is absent from the bar store; a storage that is away leaves it absent."""
+    first, last = int(bars.close_time[0]), int(bars.close_time[-1])
+    for column, symbol in enumerate(bars.symbols):
+        query = Query(StoredBar, symbol=symbol, since=first, until=last + 1)
+        try:
+            stored = await assembly.storage.slt_read_records(query=query)
+        except StorageError as error:
+            _log.warning("bars cannot be read from the storage; the features warm up live", cause=str(error))
+            return
+        for record in stored:
+            if isinstance(record, StoredBar) and record.interval_ms == bars.interval_ms:
+                _add(bars, (record.close_time - first) // bars.interval_ms, column, record)
+
+
+def _add(bars: Bars, row: int, column: int, record: StoredBar) -> None:
+    if bars.state[row, column] != _ABSENT:
+        return
+    bars.state[row, column] = _EMPTY if np.isnan(record.close) else _TRADED
+    for name in ("open", "high", "low", "close", "volume"):
+        getattr(bars, name)[row, column] = getattr(record, name)
+    if record.taker_buy_volume is not None:
+        bars.taker_buy_volume[row, column] = record.taker_buy_volume
+
+
+_COLUMNS = ("open", "high", "low", "close", "volume", "taker_buy_volume", "state")
