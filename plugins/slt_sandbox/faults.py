@@ -57,6 +57,7 @@ class Faults:
         self._skipped: dict[tuple[str, int, int], int] = {}
         self._bars: dict[tuple[str, int], int] = {}
         self._refusing: dict[str, float] = {}
+        self._doubtful: dict[int, str] = {}
         self._user_silent_until = 0.0
 
     # -- k-lines ---------------------------------------------------------------------------------------------------
@@ -136,7 +137,7 @@ class Faults:
                 continue
             self._note(rule.name, given.get("symbol", ""), f"{method} {path}")
             if rule.name in _IN_DOUBT and self.schedule.draw():
-                request["slt_fault_after"] = rule.name
+                self._doubtful[id(request)] = rule.name
                 continue
             if rule.name == "request_late":
                 await asyncio.sleep(rule.wait)
@@ -150,7 +151,7 @@ class Faults:
 
     async def after_rest(self, request: web.Request, response: web.StreamResponse) -> web.StreamResponse:
         """See `slt_sandbox.fault_points.FaultPoints.after_rest`."""
-        name = request.get("slt_fault_after")
+        name = self._doubtful.pop(id(request), None)
         if name is not None:
             return refuse(name, 0.0, self._clock())
         if not self.schedule.has("answer"):
