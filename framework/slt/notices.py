@@ -7,17 +7,20 @@ so that a resumed run never tells a thing twice.
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from attrs import field, frozen
-from attrs.validators import and_, deep_iterable, ge, gt, in_, instance_of, le
+from attrs.validators import and_, deep_iterable, ge, gt, in_, instance_of, le, matches_re
 
 from slt.types import Notice
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from attrs import Attribute
 
     from slt.types import Position, Trade
 
@@ -27,19 +30,29 @@ __all__ = [
     "alert_notice",
     "close_notice",
     "daily_notice",
+    "digest_notice",
     "format_duration",
     "format_money",
     "format_price",
     "format_quantity",
     "format_share",
     "format_time",
+    "next_summary",
     "open_notice",
 ]
 
 NOTICE_KINDS = ("open", "close", "daily", "alert")
 """The kinds of `slt.types.Notice`."""
 
+_DIGEST_LINES = 20
 _kinds = deep_iterable(in_(NOTICE_KINDS), instance_of(tuple))
+
+
+def _is_time_zone(_: object, option: Attribute[str], name: str) -> None:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError(f"'{option.name}' must be a time zone such as Europe/Berlin or UTC, not `{name}`") from None
 
 
 @frozen(kw_only=True)
@@ -54,6 +67,10 @@ class NoticesConfig:
         max_attempts: Failed attempts after which a notice is dropped and an error logged.
         retry_seconds: Wait after the first failed attempt; it doubles with each further one.
         retry_max_seconds: Longest wait between two attempts, unless the channel itself asks for more.
+        expire_hours: Hours after which an open or close notice that still waits is dropped and counted; 0 = never.
+        digest_above: Waiting notices above which a channel gets all of them as one message.
+        summary_time: Local time of the daily summary, HH:MM.
+        time_zone: Time zone of that time, such as Europe/Berlin.
         queue_limit: Notices that wait per channel; beyond it the oldest that is no alert is dropped and counted.
         remember: Delivered notices remembered per channel, so that none is sent twice.
     """
@@ -65,6 +82,10 @@ class NoticesConfig:
     max_attempts: int = field(default=8, validator=and_(ge(1), le(1000)))
     retry_seconds: float = field(default=2.0, validator=and_(gt(0.0), le(3600.0)))
     retry_max_seconds: float = field(default=300.0, validator=and_(gt(0.0), le(86_400.0)))
+    expire_hours: float = field(default=24.0, validator=and_(ge(0.0), le(8760.0)))
+    digest_above: int = field(default=20, validator=and_(ge(1), le(1_000_000)))
+    summary_time: str = field(default="00:00", validator=matches_re(r"([01]\d|2[0-3]):[0-5]\d"))
+    time_zone: str = field(default="UTC", validator=_is_time_zone)
     queue_limit: int = field(default=1000, validator=and_(ge(1), le(1_000_000)))
     remember: int = field(default=10_000, validator=and_(ge(1), le(10_000_000)))
 
@@ -182,7 +203,26 @@ def close_notice(trade: Trade) -> Notice:
     )
 
 
-def daily_notice(trades: Sequence[Trade], *, run_id: str, day_end: int, equity: float | None = None) -> Notice:
+def next_summary(after: int, clock: str, zone: str) -> int:
+    """When the daily summary is due next, ms UTC.
+
+    Args:
+        after: ms UTC; the answer is later.
+        clock: Local time, ``HH:MM``. One that a change of the clocks leaves out or doubles counts once, as the hour
+            before the change has it.
+        zone: Name of the time zone.
+    """
+    hour, minute = map(int, clock.split(":"))
+    local = datetime.fromtimestamp(after / 1000, ZoneInfo(zone))
+    due = local.replace(hour=hour, minute=minute, second=0, microsecond=0, fold=0)
+    while (time := round(due.timestamp() * 1000)) <= after:
+        due += timedelta(days=1)
+    return time
+
+
+def daily_notice(
+    trades: Sequence[Trade], *, run_id: str, day_end: int, equity: float | None = None, zone: str = "UTC"
+) -> Notice:
     """Sum up a day.
 
     Args:
@@ -190,11 +230,12 @@ def daily_notice(trades: Sequence[Trade], *, run_id: str, day_end: int, equity: 
         run_id: The run.
         day_end: Exclusive end of the day, ms UTC; the date told is that of the last millisecond before it.
         equity: Equity at the end, quote currency; None leaves the line out.
+        zone: Time zone of the date told.
 
     Returns:
         The notice, with the id ``<run id>-daily-<date>``.
     """
-    date = datetime.fromtimestamp((day_end - 1) / 1000, UTC).strftime("%Y-%m-%d")
+    date = datetime.fromtimestamp((day_end - 1) / 1000, ZoneInfo(zone)).strftime("%Y-%m-%d")
     total = math.fsum(t.net_pnl for t in trades)
     wins = sum(t.won for t in trades)
     fields = [("Date", date), ("Trades", str(len(trades)))]
@@ -252,6 +293,33 @@ def alert_notice(
         title=title,
         fields=(*fields, ("Time", format_time(time))),
         tone=tone,
+    )
+
+
+def digest_notice(notices: Sequence[Notice]) -> Notice:
+    """Tell many notices in one: how many of each kind, then their titles, alerts before everything else.
+
+    Args:
+        notices: At least one, oldest first.
+
+    Returns:
+        A notice of the weightiest kind among them, with the id ``<id of the first>-digest-<count>``.
+    """
+    counts = {kind: sum(notice.kind == kind for notice in notices) for kind in NOTICE_KINDS}
+    told = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
+    by_weight = sorted(notices, key=lambda notice: (-NOTICE_KINDS.index(notice.kind), -notice.time))
+    shown = sorted(by_weight[:_DIGEST_LINES], key=lambda notice: notice.time)
+    fields = [(format_time(notice.time), notice.title) for notice in shown]
+    if left := len(notices) - len(shown):
+        fields.append(("…", f"{left} more"))
+    return Notice(
+        id=f"{notices[0].id}-digest-{len(notices)}",
+        run_id=notices[0].run_id,
+        time=notices[-1].time,
+        kind=by_weight[0].kind,
+        title=f"{len(notices)} notices that had to wait: {told}",
+        fields=tuple(fields),
+        tone="bad" if any(notice.kind == "alert" and notice.tone == "bad" for notice in notices) else "neutral",
     )
 
 

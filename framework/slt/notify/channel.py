@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from slt.log import get_logger
+from slt.notices import digest_notice
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,9 +19,11 @@ if TYPE_CHECKING:
     from slt.notices import NoticesConfig
     from slt.types import Notice
 
-__all__ = ["Channel", "ChannelStatus"]
+__all__ = ["Channel", "ChannelStatus", "Parcel"]
 
 _log = get_logger("error")
+_PASSING = ("open", "close")
+"""Kinds that nobody needs to hear of a day later; alerts and summaries are told however late."""
 _MAYBE_TAKEN = (TimeoutError, ConnectionResetError, ConnectionAbortedError, BrokenPipeError)
 
 
@@ -37,6 +40,8 @@ class ChannelStatus:
         uncertain: Attempts that failed in a way that leaves open whether the channel took the notice.
         duplicates: Notices left out because their id is delivered or waiting already.
         dropped: Notices given up: queue full, attempts used up, refused by the channel, channel off, outbox closed.
+        expired: Notices left out because they had waited too long.
+        digests: Messages that stood for several notices.
         off: Why the channel is switched off; None while it is on.
     """
 
@@ -48,7 +53,22 @@ class ChannelStatus:
     uncertain: int
     duplicates: int
     dropped: int
+    expired: int
+    digests: int
     off: str | None
+
+
+@frozen
+class Parcel:
+    """One message and the notices it stands for.
+
+    Attributes:
+        notice: What is sent.
+        contents: What it tells, oldest first; the notice itself where it stands for nothing else.
+    """
+
+    notice: Notice
+    contents: tuple[Notice, ...]
 
 
 class Channel:
@@ -65,18 +85,26 @@ class Channel:
         self.name = name
         self.notifier = notifier
         self.queue: deque[Notice] = deque()
-        self.sending: Notice | None = None
+        self.sending: Parcel | None = None
         self.wake = asyncio.Event()
         self.next_time = -math.inf
         self.off: str | None = None
         self.delivered = self.failed = self.busy = self.uncertain = self.duplicates = self.dropped = 0
+        self.expired = self.digests = 0
+        self._expire_seconds = config.expire_hours * 3600.0
+        self._digest_above = config.digest_above
         self._limit = config.queue_limit
         self._remember = config.remember
         self._known: dict[str, None] = dict.fromkeys(delivered)
-        self._waiting: set[str] = set()
+        self._waiting: dict[str, float] = {}
 
-    def offer(self, notice: Notice) -> None:
-        """Queue a notice, unless it is delivered or waiting already or the channel is off; make room in a full one."""
+    def offer(self, notice: Notice, queued: float) -> None:
+        """Queue a notice, unless it is delivered or waiting already or the channel is off; make room in a full one.
+
+        Args:
+            notice: The notice.
+            queued: When it was told first, seconds since 1970.
+        """
         if notice.id in self._known or notice.id in self._waiting:
             self.duplicates += 1
             return
@@ -86,31 +114,52 @@ class Channel:
         if len(self.queue) >= self._limit:
             self._make_room()
         self.queue.append(notice)
-        self._waiting.add(notice.id)
+        self._waiting[notice.id] = queued
         self.wake.set()
 
-    def take(self) -> Notice:
-        """Take the oldest notice for sending; it stays undelivered until `confirm` or `give_up`."""
-        self.sending = self.queue.popleft()
-        return self.sending
+    def has(self, notice: Notice) -> bool:
+        """Whether the notice is delivered or waiting."""
+        return notice.id in self._known or notice.id in self._waiting
 
-    def confirm(self, notice: Notice) -> None:
-        """Note that the channel has taken the notice."""
-        self.delivered += 1
-        self._settle(notice)
-        self._known[notice.id] = None
-        while len(self._known) > self._remember:
-            del self._known[next(iter(self._known))]
+    def take(self, now: float) -> tuple[Parcel | None, list[Notice]]:
+        """Take the oldest notice for sending, or all that wait where they are many.
+
+        What is taken stays undelivered until `confirm` or `give_up`.
+
+        Args:
+            now: Seconds since 1970.
+
+        Returns:
+            What to send, None where nothing is left; and what has waited too long and is left out for ever.
+        """
+        stale = self._drop_stale(now)
+        if not self.queue:
+            return None, stale
+        if len(self.queue) > self._digest_above:
+            contents = tuple(self.queue)
+            self.queue.clear()
+            self.digests += 1
+            self.sending = Parcel(digest_notice(contents), contents)
+        else:
+            notice = self.queue.popleft()
+            self.sending = Parcel(notice, (notice,))
+        return self.sending, stale
+
+    def confirm(self, parcel: Parcel) -> None:
+        """Note that the channel has taken what was sent."""
+        self.delivered += len(parcel.contents)
+        self._settle(parcel)
+        self._remember_ids(parcel.contents)
 
     def fail(self, error: Exception) -> None:
         """Count a failed attempt."""
         self.failed += 1
         self.uncertain += isinstance(error, _MAYBE_TAKEN)
 
-    def give_up(self, notice: Notice) -> None:
-        """Note that the notice will not be sent again."""
-        self.dropped += 1
-        self._settle(notice)
+    def give_up(self, parcel: Parcel) -> None:
+        """Note that what was taken will not be sent again."""
+        self.dropped += len(parcel.contents)
+        self._settle(parcel)
 
     def switch_off(self, reason: str) -> None:
         """Take no more notices and drop those that wait."""
@@ -120,8 +169,8 @@ class Channel:
         self._waiting.clear()
 
     def undelivered(self) -> list[Notice]:
-        """The notice being sent and those queued, in order."""
-        return ([self.sending] if self.sending else []) + list(self.queue)
+        """The notices being sent and those queued, in order."""
+        return [*(self.sending.contents if self.sending else ()), *self.queue]
 
     def known(self) -> tuple[str, ...]:
         """Ids of delivered notices, oldest first."""
@@ -138,17 +187,41 @@ class Channel:
             uncertain=self.uncertain,
             duplicates=self.duplicates,
             dropped=self.dropped,
+            expired=self.expired,
+            digests=self.digests,
             off=self.off,
         )
 
-    def _settle(self, notice: Notice) -> None:
+    def _settle(self, parcel: Parcel) -> None:
         self.sending = None
-        self._waiting.discard(notice.id)
+        for notice in parcel.contents:
+            self._waiting.pop(notice.id, None)
+
+    def _remember_ids(self, notices: Iterable[Notice]) -> None:
+        self._known.update(dict.fromkeys(notice.id for notice in notices))
+        while len(self._known) > self._remember:
+            del self._known[next(iter(self._known))]
+
+    def _drop_stale(self, now: float) -> list[Notice]:
+        stale = []
+        while self.queue and self._is_stale(self.queue[0], now):
+            notice = self.queue.popleft()
+            del self._waiting[notice.id]
+            stale.append(notice)
+        if stale:
+            self.expired += len(stale)
+            self._remember_ids(stale)
+            _log.warning("notices too old to be told", channel=self.name, notices=len(stale), oldest=stale[0].id)
+        return stale
+
+    def _is_stale(self, notice: Notice, now: float) -> bool:
+        is_passing = notice.kind in _PASSING
+        return is_passing and 0.0 < self._expire_seconds < now - self._waiting[notice.id]
 
     def _make_room(self) -> None:
         oldest = next((i for i, notice in enumerate(self.queue) if notice.kind != "alert"), 0)
         notice = self.queue[oldest]
         del self.queue[oldest]
-        self._waiting.discard(notice.id)
+        del self._waiting[notice.id]
         self.dropped += 1
         _log.warning("notice dropped: queue full", channel=self.name, id=notice.id, limit=self._limit)

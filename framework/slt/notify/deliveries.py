@@ -1,4 +1,4 @@
-"""What each channel has taken, on disk the moment it confirmed it, so that a restart tells nothing twice."""
+"""What waits and what each channel has taken, on disk at once: a restart loses nothing and tells nothing twice."""
 
 from __future__ import annotations
 
@@ -6,30 +6,38 @@ import json
 from typing import TYPE_CHECKING
 
 from slt.errors import ConfigError
+from slt.storage._codec import decode_record, encode_record
+from slt.types import Notice
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from io import FileIO
     from pathlib import Path
-
-    from slt.types import Notice
 
 __all__ = ["Deliveries"]
 
 
 class Deliveries:
-    """A file with one line for each confirmed delivery: ``["<channel>", "<notice id>"]``.
+    """A file of two kinds of lines, ``{"queued": <seconds>, "notice": […]}`` and ``["<channel>", "<notice id>"]``.
 
     A line is written without fsync: it survives a killed process, not a power cut. A line that a crash tore is left
-    out, so that its notice is sent once more.
+    out, so that its notice is sent once more, or not at all.
 
     Args:
         path: The file; made when missing.
         remember: Deliveries kept per channel when the file is opened.
+        channels: Channels that a notice waits for; one that all of them have settled is forgotten.
+
+    Attributes:
+        waiting: After `open`: notices that some channel had not taken, with the time they were told first, in seconds
+            since 1970; oldest first.
     """
 
-    def __init__(self, path: Path, remember: int) -> None:
+    def __init__(self, path: Path, remember: int, channels: Iterable[str] = ()) -> None:
+        self.waiting: list[tuple[Notice, float]] = []
         self._path = path
         self._remember = remember
+        self._channels = tuple(channels)
         self._file: FileIO | None = None
 
     def open(self) -> dict[str, list[str]]:
@@ -42,9 +50,12 @@ class Deliveries:
             ConfigError: The file cannot be read or written.
         """
         try:
-            known = self._read()
+            known, queued = self._read()
+            settled = [set(known.get(channel, ())) for channel in self._channels]
+            self.waiting = [one for one in queued if any(one[0].id not in ids for ids in settled)]
+            lines = [_line(channel, one) for channel, ids in known.items() for one in ids]
             fresh = self._path.with_suffix(".new")
-            fresh.write_bytes(b"".join(_line(channel, one) for channel, ids in known.items() for one in ids))
+            fresh.write_bytes(b"".join(lines + [_queued_line(*one) for one in self.waiting]))
             fresh.replace(self._path)
             self._file = self._path.open("ab", buffering=0)
         except OSError as error:
@@ -52,6 +63,19 @@ class Deliveries:
                 f"`{self._path}` cannot be used: {error.strerror}; free or allow the run's folder"
             ) from error
         return known
+
+    def queue(self, notice: Notice, now: float) -> None:
+        """Note that a notice waits.
+
+        Args:
+            notice: The notice.
+            now: Seconds since 1970.
+
+        Raises:
+            OSError: The disk refused; after a kill the notice may be lost.
+        """
+        if self._file is not None:
+            self._file.write(_queued_line(notice, now))
 
     def add(self, channel: str, notice: Notice) -> None:
         """Note that a channel has taken a notice.
@@ -68,17 +92,35 @@ class Deliveries:
             self._file.close()
             self._file = None
 
-    def _read(self) -> dict[str, list[str]]:
+    def _read(self) -> tuple[dict[str, list[str]], list[tuple[Notice, float]]]:
         found: dict[str, dict[str, None]] = {}
+        queued: dict[str, tuple[Notice, float]] = {}
         lines = self._path.read_bytes().splitlines() if self._path.exists() else []
         for line in lines:
             try:
-                channel, notice_id = json.loads(line)
-            except ValueError:  # torn by a crash, or no pair
+                self._take(json.loads(line), found, queued)
+            except (ValueError, KeyError, TypeError):  # torn by a crash, or neither kind
                 continue
-            found.setdefault(str(channel), {})[str(notice_id)] = None
-        return {channel: list(ids)[-self._remember :] for channel, ids in found.items()}
+        return {channel: list(ids)[-self._remember :] for channel, ids in found.items()}, list(queued.values())
+
+    @staticmethod
+    def _take(
+        entry: dict[str, object] | list[object],
+        found: dict[str, dict[str, None]],
+        queued: dict[str, tuple[Notice, float]],
+    ) -> None:
+        if isinstance(entry, dict):
+            notice = decode_record(json.dumps(entry["notice"]))
+            if isinstance(notice, Notice):
+                queued.setdefault(notice.id, (notice, float(str(entry["queued"]))))
+            return
+        channel, notice_id = entry
+        found.setdefault(str(channel), {})[str(notice_id)] = None
 
 
 def _line(channel: str, notice_id: str) -> bytes:
     return json.dumps([channel, notice_id]).encode() + b"\n"
+
+
+def _queued_line(notice: Notice, now: float) -> bytes:
+    return f'{{"queued": {now}, "notice": {encode_record(notice)}}}\n'.encode()

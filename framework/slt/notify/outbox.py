@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from slt.errors import ConfigError, PluginError, RetryLaterError
 from slt.log import get_logger
-from slt.notify.channel import Channel, ChannelStatus
+from slt.notify.channel import Channel, ChannelStatus, Parcel
 
 if TYPE_CHECKING:
     import random
@@ -39,9 +39,13 @@ class Outbox:
         is_backtest: Whether only ``config.in_backtest`` is sent.
         rng: Jitter of the retries.
         delivered: Per channel the ids that it has taken in an earlier life of this run, oldest first; None = none.
-        on_delivered: Called with channel and notice at each confirmation, to be stored; what it raises is logged.
+        on_delivered: Called with channel and notice at each confirmation, and for each notice that is given up for
+            good, to be stored; what it raises is logged.
+        on_queued: Called with each notice taken and the time, seconds since 1970, to be stored; what it raises is
+            logged.
         clock: Seconds that never go back.
         sleep: How to wait some seconds.
+        wall: Seconds since 1970, by which notices grow old.
     """
 
     def __init__(
@@ -53,8 +57,10 @@ class Outbox:
         rng: random.Random,
         delivered: Mapping[str, Iterable[str]] | None = None,
         on_delivered: Callable[[str, Notice], None] | None = None,
+        on_queued: Callable[[Notice, float], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self._config = config
         self._kinds = frozenset(config.in_backtest if is_backtest else config.kinds)
@@ -62,6 +68,8 @@ class Outbox:
         self._channels = [Channel(name, each, config, known.get(name, ())) for name, each in channels.items()]
         self._rng = rng
         self._on_delivered = on_delivered
+        self._on_queued = on_queued
+        self._wall = wall
         self._clock = clock
         self._sleep = sleep
         self._closing = False
@@ -99,11 +107,34 @@ class Outbox:
         """
         if notice.kind not in self._kinds:
             return
+        now = self._wall()
+        if self._on_queued is not None and not self.is_settled(notice):
+            try:
+                self._on_queued(notice, now)
+            except Exception as error:  # noqa: BLE001 - the notice is sent, whatever the bookkeeping says
+                _log.error("notice not recorded", id=notice.id, error=_words(error))
+        self._offer(notice, now)
+
+    def put_back(self, notice: Notice, queued: float) -> None:
+        """Take a notice that waited when an earlier life of the run ended.
+
+        Args:
+            notice: The notice.
+            queued: When it was told first, seconds since 1970.
+        """
+        if notice.kind in self._kinds:
+            self._offer(notice, queued)
+
+    def is_settled(self, notice: Notice) -> bool:
+        """Whether every channel has it, or has it waiting."""
+        return all(channel.has(notice) for channel in self._channels)
+
+    def _offer(self, notice: Notice, queued: float) -> None:
         for channel in self._channels:
             if self._closing:
                 channel.dropped += 1
             else:
-                channel.offer(notice)
+                channel.offer(notice, queued)
 
     async def run(self) -> None:
         """Send until `drain` has been called and the queues are empty; to be run once, in a task."""
@@ -172,17 +203,21 @@ class Outbox:
     async def _work(self, channel: Channel) -> None:
         while channel.off is None:
             if channel.queue:
-                await self._deliver(channel, channel.take())
+                # A moment for what is told in the same breath, so that many become one message.
+                await self._pace(channel)
+                parcel, stale = channel.take(self._wall())
+                self._record(channel, stale)
+                if parcel is not None:
+                    await self._deliver(channel, parcel)
             elif self._closing:
                 return
             else:
                 channel.wake.clear()
                 await channel.wake.wait()
 
-    async def _deliver(self, channel: Channel, notice: Notice) -> None:
-        attempt = 1
+    async def _deliver(self, channel: Channel, parcel: Parcel) -> None:
+        notice, attempt = parcel.notice, 1
         while True:
-            await self._pace(channel)
             try:
                 await self._send(channel, notice)
             except RetryLaterError as error:
@@ -190,20 +225,22 @@ class Outbox:
                 wait = error.seconds if math.isfinite(error.seconds) else self._config.retry_seconds
                 _log.warning("notice waits: channel is busy", channel=channel.name, id=notice.id, seconds=wait)
             except ConfigError as error:
-                self._switch_off(channel, notice, error)
+                self._switch_off(channel, parcel, error)
                 return
             except Exception as error:  # noqa: BLE001 - whatever a notifier raises stays within its channel
                 channel.fail(error)
                 if isinstance(error, PluginError) or attempt >= self._config.max_attempts:
-                    self._give_up(channel, notice, attempt, error)
+                    self._give_up(channel, parcel, attempt, error)
                     return
                 wait = self._backoff(attempt)
                 attempt += 1
                 _log.warning("notice not sent", channel=channel.name, id=notice.id, error=_words(error), seconds=wait)
             else:
-                self._confirm(channel, notice)
+                channel.confirm(parcel)
+                self._record(channel, parcel.contents)
                 return
             await self._sleep(max(wait, 0.0))
+            await self._pace(channel)
 
     async def _pace(self, channel: Channel) -> None:
         wait = channel.next_time - self._clock()
@@ -237,24 +274,24 @@ class Outbox:
             task.add_done_callback(self._abandoned.discard)
         return task.done()
 
-    def _confirm(self, channel: Channel, notice: Notice) -> None:
-        channel.confirm(notice)
-        if self._on_delivered is None:
-            return
-        try:
-            self._on_delivered(channel.name, notice)
-        except Exception as error:  # noqa: BLE001 - the notice is delivered, whatever the bookkeeping says
-            _log.error("delivery not recorded", channel=channel.name, id=notice.id, error=_words(error))
+    def _record(self, channel: Channel, notices: Iterable[Notice]) -> None:
+        for notice in notices:
+            if self._on_delivered is not None:
+                try:
+                    self._on_delivered(channel.name, notice)
+                except Exception as error:  # noqa: BLE001 - the notice is delivered, whatever the bookkeeping says
+                    _log.error("delivery not recorded", channel=channel.name, id=notice.id, error=_words(error))
 
     @staticmethod
-    def _switch_off(channel: Channel, notice: Notice, error: ConfigError) -> None:
-        channel.give_up(notice)
+    def _switch_off(channel: Channel, parcel: Parcel, error: ConfigError) -> None:
+        channel.give_up(parcel)
         channel.switch_off(str(error))
         _log.error("notifier switched off", channel=channel.name, reason=str(error), safety=True)
 
-    @staticmethod
-    def _give_up(channel: Channel, notice: Notice, attempts: int, error: Exception) -> None:
-        channel.give_up(notice)
+    def _give_up(self, channel: Channel, parcel: Parcel, attempts: int, error: Exception) -> None:
+        channel.give_up(parcel)
+        self._record(channel, parcel.contents)
+        notice = parcel.notice
         _log.error("notice dropped", channel=channel.name, id=notice.id, attempts=attempts, error=_words(error))
 
     def _backoff(self, attempt: int) -> float:

@@ -45,6 +45,7 @@ class EngineSetup:
         seed: The run's seed.
         is_training_locked: No fits.
         equity_every_minutes: Distance of the points of the equity curve.
+        summary: Local time and time zone of the daily summary.
         strangers: What becomes of positions that the exchange has and the books have not: ``ignore``, ``adopt`` or
             ``flatten``.
     """
@@ -66,6 +67,7 @@ class EngineSetup:
     seed: int = 1
     is_training_locked: bool = False
     equity_every_minutes: int = 60
+    summary: tuple[str, str] = ("00:00", "UTC")
     strangers: str = "ignore"
 
     @property

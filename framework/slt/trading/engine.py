@@ -27,14 +27,13 @@ from slt.events import (
     Tick,
     UseModel,
 )
-from slt.notices import close_notice, daily_notice
+from slt.notices import close_notice, daily_notice, next_summary
 from slt.trading.accounts import BOOKS, AccountDesk
 from slt.trading.closes import CloseDesk
 from slt.trading.core import Core, EngineSetup
 from slt.trading.entries import EntryDesk
 from slt.trading.exits import ExitDesk, make_outlook
 from slt.trading.fills import FillDesk
-from slt.trading.risk import DAY_MS
 from slt.types import (
     MINUTE_MS,
     BarState,
@@ -90,6 +89,7 @@ class Engine:
         self._asked: dict[str, int] = {}
         self._fit_judged = False
         self._day_trades: list[Trade] = []
+        self._summary_due: int | None = None
         self._handlers: dict[type, Any] = {
             PricePoint: self._price_moved,
             BarsClosed: self._bars_closed,
@@ -161,6 +161,7 @@ class Engine:
             "core": self._core.snapshot(),
             "next_point": self._next_point,
             "day_trades": self._day_trades,
+            "summary": (self._summary_due, self._core.setup.summary),
             "broken_exits": sorted(self._exits.broken),
             "differing": self._accounts.differing,
             "asked": self._asked,
@@ -171,6 +172,9 @@ class Engine:
         self._core.restore(state["core"])
         self._next_point = state["next_point"]
         self._day_trades = state["day_trades"]
+        due, summary = state["summary"]
+        is_same = summary == self._core.setup.summary or due is None
+        self._summary_due = due if is_same else next_summary(self._core.time, *self._core.setup.summary)
         self._exits.leave_out(state["broken_exits"])
         self._accounts.differing = state["differing"]
         self._asked = state["asked"]
@@ -275,8 +279,8 @@ class Engine:
     def _keep_time(self, time: int) -> None:
         """Day boundary, daily summary, equity curve."""
         core = self._core
-        if core.gates.roll_day(time):
-            self._summarise_day(time // DAY_MS * DAY_MS)
+        core.gates.roll_day(time)
+        self._summarise_when_due(time)
         step = core.setup.equity_every_minutes * MINUTE_MS
         if self._next_point is None:
             self._next_point = time // step * step
@@ -284,10 +288,18 @@ class Engine:
             self._store_equity(self._next_point)
             self._next_point += step
 
-    def _summarise_day(self, midnight: int) -> None:
-        core = self._core
-        run_id, equity = core.setup.run_id, core.portfolio.equity
-        core.emit(Notify(daily_notice(self._day_trades, run_id=run_id, day_end=midnight, equity=equity)))
+    def _summarise_when_due(self, time: int) -> None:
+        core, clock = self._core, self._core.setup.summary
+        due = self._summary_due
+        if due is not None and time < due:
+            return
+        self._summary_due = next_summary(time, *clock)
+        if due is None:
+            return
+        while (later := next_summary(due, *clock)) <= time:
+            due = later
+        run_id, equity, zone = core.setup.run_id, core.portfolio.equity, clock[1]
+        core.emit(Notify(daily_notice(self._day_trades, run_id=run_id, day_end=due, equity=equity, zone=zone)))
         self._day_trades = []
 
     def _store_equity(self, time: int) -> None:
