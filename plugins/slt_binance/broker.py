@@ -232,6 +232,7 @@ class BinanceBroker:
     async def _send(
         self, tracked: Tracked, endpoint: Any, parameters: dict[str, Any], *, is_urgent: bool
     ) -> list[Fill | OrderUpdate]:
+        tracked.is_sending = True
         try:
             answer = await self._client.call(endpoint, is_urgent=is_urgent, **parameters)
         except ExchangeError as error:
@@ -242,6 +243,8 @@ class BinanceBroker:
             raise
         else:
             return self._taken(tracked, answer)
+        finally:
+            tracked.is_sending = False
         if failure.code == _DUPLICATE:
             return await self._told.tell_order(tracked.symbol, tracked.client_id)
         if failure.action is Action.UNKNOWN:

@@ -53,9 +53,11 @@ class Budgets:
 
     Attributes:
         blocked_until: The exchange said to send nothing before this time, ms UTC; 0 = it did not.
+        orders_blocked_until: As above, of orders alone.
     """
 
     blocked_until: int = 0
+    orders_blocked_until: int = 0
     _weights: list[_Window] = field(factory=list, init=False)
     _orders: list[_Window] = field(factory=list, init=False)
 
@@ -73,7 +75,7 @@ class Budgets:
     def wait_ms(self, now: int, weight: int, orders: int, *, is_urgent: bool) -> int:
         """Milliseconds until a call of this cost may be sent; 0 = now."""
         share = _URGENT_SHARE if is_urgent else _SHARE
-        waits = [max(0, self.blocked_until - now)]
+        waits = [max(0, self.blocked_until - now), max(0, self.orders_blocked_until - now) if orders else 0]
         waits += [window.wait(now, weight, share) for window in self._weights if weight]
         waits += [window.wait(now, orders, share) for window in self._orders if orders]
         return max(waits)
@@ -98,12 +100,16 @@ class Budgets:
         """Send nothing before `until`, ms UTC."""
         self.blocked_until = max(self.blocked_until, until)
 
-    def exhaust_orders(self, now: int) -> None:
-        """The exchange counts more orders than we do: place none before the next window of its shortest limit."""
-        if self._orders:
-            shortest = min(self._orders, key=lambda window: window.span_ms)
-            shortest.roll(now)
-            shortest.used = shortest.limit
+    def block_orders(self, now: int, pause_ms: int | None) -> None:
+        """The exchange counts more orders than we do: place none for a while.
+
+        Args:
+            now: ms UTC.
+            pause_ms: How long it said; None = until the next window of its shortest limit.
+        """
+        shortest = min((window.span_ms for window in self._orders), default=_UNITS_MS["MINUTE"])
+        until = now + (shortest - now % shortest if pause_ms is None else pause_ms)
+        self.orders_blocked_until = max(self.orders_blocked_until, until)
 
     def used(self) -> dict[str, tuple[int, int]]:
         """Used and allowed, by the name of the header that counts it."""

@@ -35,8 +35,10 @@ _FIRST_WAIT_S = 0.2
 _LONGEST_WAIT_S = 5.0
 _CLOCK_SAMPLES = 3
 _CLOCK_AGE_MS = 30 * 60_000
-_DEFAULT_PAUSE_MS = 60_000
+_MINUTE_MS = 60_000
+_FIREWALL_PAUSE_MS = 15_000
 _BAN_PAUSE_MS = 120_000
+_TOO_MANY_ORDERS = -1015
 _LONGEST_BODY = 64 * 2**20
 _log = logging.getLogger(__name__)
 
@@ -209,7 +211,8 @@ class Client:
                 raise ExchangeError(
                     Verdict(Action.WAIT, 0, f"nothing was sent to {self.server}: {what}, {wait / 1000:.0f} s remain")
                 )
-            await asyncio.sleep(wait / 1000)
+            # In steps: what the exchange dates meanwhile may show that its clock is further than thought.
+            await asyncio.sleep(min(1.0, wait / 1000))
 
     async def _exchange(self, endpoint: Endpoint, given: dict[str, str], weight: int) -> tuple[Any, Verdict | None]:
         """One request and its answer: the JSON, or what went wrong."""
@@ -278,14 +281,15 @@ class Client:
 
     def _pause(self, answer: _Answer, verdict: Verdict, text: str) -> None:
         """Take in how long the exchange wants to be left alone."""
-        if verdict.code == -1015:
-            self.budgets.exhaust_orders(self.now)
-            return
         asked = answer.headers.get("retry-after", "")
+        pause = int(float(asked) * 1000) if asked.replace(".", "", 1).isdigit() else None
+        if verdict.code == _TOO_MANY_ORDERS:
+            self.budgets.block_orders(self.now, pause)
+            return
         until = ban_time(text)
         if until is None:
-            pause = _BAN_PAUSE_MS if answer.status == 418 else _DEFAULT_PAUSE_MS
-            until = self.now + (int(float(asked) * 1000) if asked.replace(".", "", 1).isdigit() else pause)
+            usual = {418: _BAN_PAUSE_MS, 403: _FIREWALL_PAUSE_MS}.get(answer.status, _MINUTE_MS - self.now % _MINUTE_MS)
+            until = self.now + (usual if pause is None else pause)
         self.budgets.block(until)
         _log.warning("%s asked to pause for %.0f s: %s", self.server, (until - self.now) / 1000, verdict.reason)
 

@@ -56,7 +56,7 @@ class History:
             if found or left <= 0:
                 break
             await asyncio.sleep(min(1.0, left) + _SETTLE_S)
-        if not found and tracked is not None:
+        if not found and tracked is not None and not tracked.is_sending:
             tracked.is_finished = True
             return [tracked.refusal] if tracked.refusal is not None else []
         return found

@@ -38,6 +38,7 @@ class Tracked:
         is_accepted: Its acceptance was told on the stream.
         is_end_told: Its end was told on the stream.
         is_finished: Nothing more will happen to it.
+        is_sending: The request that places it is under way.
         doubtful_until: The exchange's time until which a request without an answer may still arrive; 0 = none did.
         refusal: The refusal that was told for it.
     """
@@ -51,6 +52,7 @@ class Tracked:
     is_accepted: bool = False
     is_end_told: bool = False
     is_finished: bool = False
+    is_sending: bool = False
     doubtful_until: int = 0
     refusal: OrderUpdate | None = None
 

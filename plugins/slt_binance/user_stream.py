@@ -209,7 +209,7 @@ class UserStream:
         updates: list[Update] = []
         for symbol in sorted(self._tracker.symbols()):
             updates += await self._history.fills_since(symbol, since - _OVERLAP_MS)
-        for tracked in self._tracker.working():
+        for tracked in [one for one in self._tracker.working() if not one.is_sending]:
             told = await self._history.tell_order(tracked.symbol, tracked.client_id)
             updates += [update for update in told if self._is_news(update)]
         if self._tracker.positions and since // _HOUR_MS != now // _HOUR_MS:

@@ -66,10 +66,12 @@ def test_block_holds_back_everything_until_it_ends():
     assert made.wait_ms(NOW + 5_000, 1, 1, is_urgent=False) == 0
 
 
-def test_exhausted_orders_wait_for_the_next_window_reads_go_on():
+def test_blocked_orders_wait_for_the_next_window_or_as_long_as_told_reads_go_on():
     made = budgets()
-    made.exhaust_orders(NOW)
-    assert made.wait_ms(NOW, 0, 1, is_urgent=True) == 10_000 - NOW % 10_000
+    made.block_orders(NOW + 1, None)
+    assert made.wait_ms(NOW + 1, 0, 1, is_urgent=True) == 10_000 - (NOW + 1) % 10_000
+    made.block_orders(NOW, 42_000)
+    assert made.wait_ms(NOW, 0, 1, is_urgent=True) == 42_000
     assert made.wait_ms(NOW, 5, 0, is_urgent=False) == 0
 
 

@@ -229,10 +229,21 @@ async def test_ban_sends_nothing_more_and_says_until_when(server, client):
     assert client.budgets.blocked_until == until
 
 
-async def test_firewall_page_pauses(server, client):
+async def test_limit_without_a_time_pauses_until_the_next_minute(server, client):
+    await client.sync_clock()
+    server.say("GET", "/fapi/v3/account", (429, {"code": -1003, "msg": "Too many requests."}))
+    server.defaults["GET", "/fapi/v3/account"] = {}
+    client._longest_pause_ms = 0
+    await fails(client, Endpoints.ACCOUNT)
+    assert client.budgets.blocked_until % 60_000 < 1_000
+    assert client.budgets.blocked_until > client.now - 1_000
+
+
+async def test_firewall_page_pauses(server, make_client):
+    client = make_client(longest_pause_seconds=0.0)
     server.say("GET", "/fapi/v3/account", (403, "<html>Request blocked</html>"))
     assert (await fails(client, Endpoints.ACCOUNT)).action is Action.WAIT
-    assert client.budgets.blocked_until > client.now + 50_000
+    assert client.now + 10_000 < client.budgets.blocked_until < client.now + 20_000
 
 
 async def test_too_many_orders_stops_orders_only(server, make_client):
