@@ -89,6 +89,8 @@ class Holding:
         retry_time: When the failed close is tried again, ms UTC; None = no failure pending.
         close_reason: Why the full close was ordered.
         stored_peak: `Position.peak_gain` when the position was last stored.
+        is_refilled: The entry filled on after a part had been closed: the position's entry price is then the cost of
+            what is open, and no longer the mean of all entry fills.
     """
 
     position: Position
@@ -109,6 +111,7 @@ class Holding:
     retry_time: int | None = None
     close_reason: str = ""
     stored_peak: float = 0.0
+    is_refilled: bool = False
 
     @property
     def stop_id(self) -> str:
@@ -189,6 +192,7 @@ class Portfolio:
             holding = self._open(fill, entry, stop, target)
         else:
             position = holding.position
+            holding.is_refilled |= holding.exit_quantity > 0
             value = position.entry_price * position.quantity + fill.price * fill.quantity
             position.quantity += fill.quantity
             position.initial_quantity += fill.quantity
@@ -343,7 +347,10 @@ class Portfolio:
         won = net > 0
         self.results.append(won)
         self.trades += 1
-        risk = position.initial_quantity * position.unit()
+        entry_price = position.entry_price
+        if holding.is_refilled:
+            entry_price = (holding.exit_value - position.side * holding.gross) / holding.exit_quantity
+        risk = position.initial_quantity * abs(entry_price - position.initial_stop)
         return Trade(
             id=position.id,
             run_id=self.run_id,
@@ -353,7 +360,7 @@ class Portfolio:
             reason=entry.proposal.reason,
             entry_time=position.entry_time,
             exit_time=time,
-            entry_price=position.entry_price,
+            entry_price=entry_price,
             exit_price=holding.exit_value / holding.exit_quantity,
             quantity=position.initial_quantity,
             leverage=position.leverage,

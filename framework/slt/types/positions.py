@@ -64,7 +64,8 @@ class Position:
         side: +1 long, −1 short.
         strategy: Config name of the strategy that proposed it.
         entry_time: Time of the first fill, ms UTC.
-        entry_price: Quantity-weighted mean of the entry fills.
+        entry_price: Quantity-weighted mean of the entry fills; where the entry fills on after a part was closed, that
+            of what is open.
         quantity: Base units still open, above 0.
         initial_quantity: Base units ever filled by the entry.
         initial_stop: Stop price at entry: the distance to it is 1 R for the whole life of the position.

@@ -64,6 +64,19 @@ def test_partial_entry_fills_average_the_price_and_resize_the_protection(bench, 
     assert desk.portfolio.holdings["AAAUSDT"].uncovered_since is None
 
 
+def test_entry_that_fills_on_after_a_part_was_closed_is_told_at_the_mean_of_its_fills(bench, look):
+    desk = bench()
+    (entry,) = look.orders(desk.close(desk.block(proposals=[(0, 0, 1, 98.0, 103.0)])))
+    stop, _ = look.orders(desk.fill(entry, 100.0, quantity=5.0))
+    desk.fill(stop, 98.0, quantity=4.0)
+    desk.fill(entry, 102.0, quantity=5.0)
+    desk.fill(stop, 99.0, quantity=6.0)
+    (trade,) = desk.trades()
+    assert (trade.entry_price, trade.exit_price) == (pytest.approx(101.0), pytest.approx(98.6))
+    assert trade.gross_pnl == pytest.approx(trade.quantity * (trade.exit_price - trade.entry_price))
+    assert trade.r_multiple == pytest.approx(trade.net_pnl / (10.0 * 3.0))
+
+
 def test_stop_stays_at_the_floor_from_a_fill_that_gapped_towards_it(bench):
     desk = bench(risk=RiskConfig(min_stop_fraction=0.003))
     stop, _ = desk.enter(stop=99.0, price=99.1)
