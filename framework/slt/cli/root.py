@@ -56,6 +56,7 @@ class _Root(LazyGroup):
         "db": ("slt.cli.db:db", "Bring the storage's schema up to date; show what it holds."),
         "report": ("slt.cli.report:report", "Write the HTML report of a stored run."),
         "status": ("slt.cli.status:status", "Show how a paper or live run stands, now and after it has stopped."),
+        "replay": ("slt.cli.replay:replay", "Play a live session again: do its commands come out byte-equal?"),
         "why": ("slt.cli.why:why", "Tell which gate let a symbol's proposals through or refused them."),
         "train": ("slt.cli.train:train", "Fit models on a recorded history, as a run over it would have."),
         "model": ("slt.cli.model:model", "List fitted models; show, promote, roll back or export one."),

@@ -221,7 +221,7 @@ async def assembled(
             stored = await _stored_runs(storage, is_patient=is_paced)
         folder = open_folder(root, settings.run.name, config, identity, stored, is_fresh=is_fresh)
         held.callback(folder.release)
-        engine = Engine(_engine_setup(settings, plugins, market, rules, dense, folder.run_id))
+        engine = Engine(engine_setup(settings, plugins, market, rules, dense, folder.run_id))
         journal = Journal(folder.path / "journal", sync="always") if is_paced else None
         reader = await _open_reader(settings, plugins, lifecycle, storage) if is_paced else None
         writer = Writer(
@@ -286,7 +286,7 @@ async def _in_time(plugin: Loaded[Any]) -> AsyncIterator[None]:
         raise PluginError(f"{plugin.installed} could not be opened: {in_one_line(error)}") from error
 
 
-def _engine_setup(
+def engine_setup(
     settings: Settings,
     plugins: Plugins,
     market: MarketInfo,

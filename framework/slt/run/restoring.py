@@ -116,5 +116,5 @@ async def _play(
         on_commands=carry_out,
     )
     for number in numbers:
-        await playback.play(read_entries(folder, number, is_last=number == numbers[-1]))
+        await playback.play(read_entries(folder, number))
     return playback

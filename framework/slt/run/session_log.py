@@ -4,7 +4,7 @@ The log lies in the run's folder, in parts. A part is a snapshot of the whole ru
 after it (``000001.log``); finished parts are compressed (``.zst``). From a snapshot and the entries behind it a run is
 restored to the event it died at, and ``slt replay`` proves that the same events give the same commands.
 
-An entry is a head (length, CRC-32, kind) and its content. A torn entry at the end of the last part is what a crash
+An entry is a head (length, CRC-32, kind) and its content. One that is not whole at the end of a part is what a crash
 tore; anywhere else it is damage.
 """
 
@@ -34,7 +34,6 @@ __all__ = ["Entry", "EntryKind", "SessionLog", "load_part", "parts_of", "read_en
 
 _MAGIC = b"slt-session-1\n"
 _HEAD = struct.Struct("<IIB")
-_LONGEST = 2**30
 _sync = getattr(os, "fdatasync", os.fsync)
 _log = get_logger("lifecycle")
 
@@ -179,13 +178,12 @@ def load_part(folder: Path, number: int) -> dict[str, Any] | None:
     return load_snapshot(path)
 
 
-def read_entries(folder: Path, number: int, *, is_last: bool) -> Iterator[Entry]:
-    """The entries of a part.
+def read_entries(folder: Path, number: int) -> Iterator[Entry]:
+    """The entries of a part, up to where a crash tore its end.
 
     Args:
         folder: Where the parts lie.
         number: The part.
-        is_last: Whether it is the last one: only there may the end be torn.
 
     Raises:
         SltError: The part is damaged.
@@ -194,15 +192,15 @@ def read_entries(folder: Path, number: int, *, is_last: bool) -> Iterator[Entry]
     packed = path.with_suffix(".log.zst")
     content = path.read_bytes() if path.exists() else _unpack(packed) if packed.exists() else b""
     if not content.startswith(_MAGIC):
-        if is_last and _MAGIC.startswith(content):
+        if _MAGIC.startswith(content):
             return
         raise SltError(f"session log `{path}` is not one; restore the file from a copy")
     offset, count = len(_MAGIC), 0
     while offset < len(content):
         body, kind, end = _entry_at(content, offset)
         if body is None:
-            if is_last:
-                _log.warning("the last entry of the session log was torn by a crash", file=str(path), offset=offset)
+            if end >= len(content):
+                _log.warning("the last entry of a session log was torn by a crash", file=str(path), offset=offset)
                 return
             raise SltError(f"session log `{path}` is damaged at byte {offset}; restore the file from a copy")
         count, offset = count + 1, end
@@ -210,13 +208,14 @@ def read_entries(folder: Path, number: int, *, is_last: bool) -> Iterator[Entry]
 
 
 def _entry_at(content: bytes, offset: int) -> tuple[bytes | None, int, int]:
-    if offset + _HEAD.size > len(content):
-        return None, 0, offset
-    length, checksum, kind = _HEAD.unpack_from(content, offset)
+    """Content (None: not whole), kind and end of the entry at an offset."""
     start = offset + _HEAD.size
+    if start > len(content):
+        return None, 0, len(content)
+    length, checksum, kind = _HEAD.unpack_from(content, offset)
     body = content[start : start + length]
-    if length > _LONGEST or len(body) < length or zlib.crc32(body, kind) != checksum:
-        return None, 0, offset
+    if len(body) < length or zlib.crc32(body, kind) != checksum:
+        return None, 0, start + length
     return body, kind, start + length
 
 

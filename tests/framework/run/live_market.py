@@ -14,7 +14,7 @@ from attrs import evolve
 
 from slt.errors import BrokerError
 from slt.hookspecs import BrokerSpecs, FeedSpecs
-from slt.loader import Installed, Loaded
+from slt.loader import Loaded
 from slt.market import Book, MarketSettings, bar_path
 from slt.types import AccountState, BarState, BrokerLink, ExchangeOrder, ExchangePosition, PricePoint, Wave
 
@@ -144,7 +144,7 @@ class Exchange:
     async def close(self):
         pass
 
-    def as_broker(self, config):
+    def as_broker(self, plugin):
         hooks = hooks_of(
             BrokerSpecs,
             slt_open_broker=self.open,
@@ -158,7 +158,7 @@ class Exchange:
             slt_restore_broker=lambda state: None,
             slt_close_broker=self.close,
         )
-        return Loaded(Installed("brokers", "local", "tests:Exchange", "tests", "1"), hooks, config)
+        return Loaded(plugin.installed, hooks, plugin.config)
 
 
 class Stream:
@@ -238,14 +238,14 @@ class Stream:
         if self.exchange is not None:
             self.exchange.note_cover()
 
-    def as_feed(self, market, config):
+    def as_feed(self, market, plugin):
         hooks = hooks_of(
             FeedSpecs,
             slt_describe_market=lambda: market,
             slt_read_bars=lambda start, rows: iter(()),
             slt_plan_connections=lambda symbols: (),
         )
-        return Loaded(Installed("feeds", "local", "tests:Stream", "tests", "1"), hooks, config)
+        return Loaded(plugin.installed, hooks, plugin.config)
 
 
 def single_rows(bars):

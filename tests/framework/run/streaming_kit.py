@@ -100,8 +100,8 @@ async def live(monkeypatch, settings, stream, exchange=None, *, market, stop_whe
     """
     life = Life()
     plugins = build_plugins(settings)
-    feed = stream.as_feed(evolve(market, end=None, funding={}), plugins.feed.config)
-    broker = plugins.broker if exchange is None else exchange.as_broker(plugins.broker.config)
+    feed = stream.as_feed(evolve(market, end=None, funding={}), plugins.feed)
+    broker = plugins.broker if exchange is None else exchange.as_broker(plugins.broker)
     made = evolve(plugins, feed=feed, broker=broker)
     init = streaming._Driver.__init__
 
