@@ -37,6 +37,8 @@ class Exchange:
         settings: How it behaves.
         clock: Gives the exchange's time, ms UTC.
         funding: Funding settlements per symbol, where known; None = no funding.
+        wall: Gives the clients' time, ms UTC, by which listen keys, limits, bans and dead men's switches run; needed
+            where the market is played at another speed than theirs. None = `clock`.
     """
 
     def __init__(
@@ -45,8 +47,9 @@ class Exchange:
         settings: ExchangeSettings,
         clock: Callable[[], int],
         funding: Mapping[str, FundingRates] | None = None,
+        wall: Callable[[], int] | None = None,
     ) -> None:
-        self.market = Market(rules, settings, clock, funding or {})
+        self.market = Market(rules, settings, clock, funding or {}, wall or clock)
         self.limits = Limits(settings)
         self.listen_keys = ListenKeys(settings.listen_key_ms)
         self._desks: dict[str, Trading] = {}
@@ -69,6 +72,10 @@ class Exchange:
     def clock(self) -> int:
         """The exchange's time, ms UTC."""
         return self.market.clock()
+
+    def wall(self) -> int:
+        """The clients' time, ms UTC."""
+        return self.market.wall()
 
     # -- accounts --------------------------------------------------------------------------------------------------
 
@@ -137,7 +144,7 @@ class Exchange:
         Raises:
             BrokerError: There is no such key.
         """
-        account = self.account(self.listen_keys.account_of(key, self.clock()) or key)
+        account = self.account(self.listen_keys.account_of(key, self.wall()) or key)
         if account is None:
             raise BrokerError("the exchange knows no such listen key or API key")
         account.listeners.append(callback)
@@ -155,7 +162,7 @@ class Exchange:
 
     def expire(self) -> None:
         """End what has outlived its time: listen keys, orders good till a date, dead men's switches."""
-        now = self.clock()
+        now = self.wall()
         first = self.listen_keys.next_expiry()
         for key, api_key in self.listen_keys.expire(now) if first is not None and first <= now else ():
             self.expire_listen_key(key, api_key)

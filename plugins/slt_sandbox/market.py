@@ -74,6 +74,7 @@ class Market:
         settings: How the exchange behaves.
         clock: Gives the exchange's time, ms UTC.
         funding: Funding settlements per symbol.
+        wall: Gives the clients' time, ms UTC.
     """
 
     def __init__(
@@ -82,10 +83,12 @@ class Market:
         settings: ExchangeSettings,
         clock: Callable[[], int],
         funding: Mapping[str, FundingRates],
+        wall: Callable[[], int],
     ) -> None:
         self.rules = dict(rules)
         self.settings = settings
         self.clock = clock
+        self.wall = wall
         self.funding = dict(funding)
         self.ledger = Ledger()
         self.quotes = {symbol: Quote(symbol) for symbol in rules}

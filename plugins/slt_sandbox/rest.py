@@ -88,7 +88,7 @@ class _RestServer:
         exchange, address = self._exchange, request.remote or "127.0.0.1"
         query = request.raw_path.partition("?")[2]
         params = Params(dict(parse_qsl(body)) | dict(parse_qsl(query)))
-        now = exchange.clock()
+        now = exchange.wall()
         try:
             used = exchange.limits.use_weight(address, endpoint.cost(params), now)
         finally:

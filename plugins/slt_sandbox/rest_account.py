@@ -199,8 +199,8 @@ def close_listen_key(call: Call) -> Any:
 
 def _listen_key(call: Call, action: str) -> str | None:
     exchange, api_key = call.exchange, call.account.api_key
-    keys, now = exchange.listen_keys, exchange.clock()
-    exchange.ledger.record(now, "listen_key", api_key, action=action)
+    keys, now = exchange.listen_keys, exchange.wall()
+    exchange.ledger.record(exchange.clock(), "listen_key", api_key, action=action)
     if action == "close":
         return keys.close(api_key)
     return keys.start(api_key, now) if action == "start" else keys.keep(api_key, now)

@@ -149,7 +149,7 @@ def _cancel_all(call: Call) -> Any:
 def _countdown(call: Call) -> Any:
     symbol, countdown = call.symbol(), call.params.whole("countdownTime")
     if countdown > 0:
-        call.account.countdowns[symbol] = call.exchange.clock() + countdown
+        call.account.countdowns[symbol] = call.exchange.wall() + countdown
     else:
         call.account.countdowns.pop(symbol, None)
     return {"symbol": symbol, "countdownTime": str(countdown)}

@@ -115,7 +115,8 @@ class Sandbox:
         settings, playing, limits = self._settings
         clock = MarketClock(start, playing.speed)
         funding = {s: _shifted(rates, shift) for s, rates in self.market.funding.items()}
-        self.exchange = Exchange(rules, settings or _default_settings(playing.speed), clock, funding)
+        wall = None if playing.speed == 1.0 else _wall_clock
+        self.exchange = Exchange(rules, settings or _default_settings(playing.speed), clock, funding, wall)
         self.exchange.add_account(*self._account)
         self.exchange.subscribe_market(self._publish)
         schedule = Schedule(self._given, playing.seed, start)
@@ -310,6 +311,10 @@ def _default_settings(speed: float) -> ExchangeSettings:
     from slt_sandbox.settings import ExchangeSettings as Settings  # noqa: PLC0415 - only for the default
 
     return Settings(check_timestamp=speed == 1.0)
+
+
+def _wall_clock() -> int:
+    return int(time.time() * 1_000)
 
 
 def _shifted(rates: Any, shift: int) -> Any:

@@ -10,7 +10,7 @@ __all__ = ["ExchangeSettings"]
 
 @frozen(kw_only=True)
 class ExchangeSettings:
-    """What the exchange is set to. Times are the exchange's own clock.
+    """What the exchange is set to. Lengths of time run by the clients' clock.
 
     Attributes:
         market_fill: When a market order fills: `at_once` at the last price, or `next_point` at the next price that

@@ -404,7 +404,8 @@ class Trading:
         now, account = self._market.clock(), self.account
         for order in [one for one in account.open_orders.values() if 0 < one.good_till <= now]:
             self._withdraw(order, "EXPIRED")
-        for symbol in [symbol for symbol, deadline in account.countdowns.items() if deadline <= now]:
+        wall = self._market.wall()
+        for symbol in [symbol for symbol, deadline in account.countdowns.items() if deadline <= wall]:
             del account.countdowns[symbol]
             self.cancel_all(symbol)
 

@@ -84,7 +84,7 @@ class _UserSocket:
 
     def subscribe(self, _: object, keys: Iterable[str]) -> None:
         """Listen to the accounts of some listen keys."""
-        now = self._exchange.clock()
+        now = self._exchange.wall()
         for key in filter(None, keys):
             self.streams[key] = None
             name = key.partition("@")[0]
@@ -116,7 +116,7 @@ class _UserSocket:
         name = key.partition("@")[0]
         if event["e"] == _EXPIRED:
             return bool(event["listenKey"] == name)
-        if self._exchange.listen_keys.account_of(name, self._exchange.clock()) is None:
+        if self._exchange.listen_keys.account_of(name, self._exchange.wall()) is None:
             self._silence(key)
             return False
         return not self._wanted or event["e"] in self._wanted

@@ -121,7 +121,7 @@ def _parameters(request: Mapping[str, Any]) -> dict[str, Any]:
 
 def _answer(exchange: Exchange, session: _Session, request: dict[str, Any]) -> Any:
     name, values = str(request.get("method", "")), _parameters(request)
-    now = exchange.clock()
+    now = exchange.wall()
     if name.startswith("session."):
         exchange.limits.use_weight(session.address, 2, now)
         return _session(exchange, session, name, values)
@@ -171,6 +171,6 @@ def _authenticate(exchange: Exchange, session: _Session, values: dict[str, Any],
 
 
 def _counts(exchange: Exchange, session: _Session) -> list[dict[str, object]]:
-    now = exchange.clock()
+    now = exchange.wall()
     rows = rate_limits(exchange.settings)
     return [rows[0] | {"count": exchange.limits.used_weight(session.address, now)}]

@@ -52,10 +52,10 @@ class Floor:
     key = "k" * 16
     secret = "s" * 16
 
-    def __init__(self, funding=None, wallet=10_000.0, rules=None, **settings):
+    def __init__(self, funding=None, wallet=10_000.0, rules=None, wall=None, **settings):
         self.time = START
         listed = rules or {name: make_rules(name) for name in ("BTCUSDT", "ETHUSDT")}
-        self.exchange = Exchange(listed, ExchangeSettings(**settings), lambda: self.time, funding)
+        self.exchange = Exchange(listed, ExchangeSettings(**settings), lambda: self.time, funding, wall)
         self.account = self.exchange.add_account(self.key, self.secret, wallet)
         self.desk = self.exchange.trading(self.key)
         self.batches = []

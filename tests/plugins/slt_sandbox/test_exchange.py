@@ -552,3 +552,19 @@ def test_law_books_of_the_exchange_agree_with_what_it_told(new_floor, moves, sli
     working = {one.client_id for one in floor.account.book.open_orders("BTCUSDT")}
     waiting = {f"a{algo_id}" for algo_id in floor.account.open_algos}
     assert working == {one.book_id for one in floor.account.open_orders.values()} | waiting
+
+
+def test_listen_keys_and_switches_run_by_the_clients_clock(new_floor):
+    wall = [0]
+    floor = new_floor(wall=lambda: wall[0]).to(100.0, gap=True)
+    key = floor.exchange.listen_keys.start(floor.key, 0)
+    floor.account.countdowns["BTCUSDT"] = 1_000
+    order = floor.order("BUY", "1", "LIMIT", price="95")
+    floor.to(100.0, after=86_400_000)
+    alive = (floor.exchange.listen_keys.account_of(key, 0), order.status)
+    wall[0] = 3_600_001
+    floor.to(100.0)
+
+    assert alive == (floor.key, "NEW")
+    assert order.status == "CANCELED"
+    assert floor.events[-2]["e"] == "listenKeyExpired"
