@@ -82,7 +82,7 @@ class BinanceBroker:
         self._rules, self._leverages, self._quote = survey.rules, survey.leverages, survey.quote
         fees = FeeTable(survey.quote, survey.rules)
         self._opened = client
-        self._history = History(client, self._tracker, fees)
+        self._history = History(client, self._tracker, fees, self._latest_arrival())
         events = Events(self._tracker, fees, self._leverages)
         self._stream = UserStream(client, config.stream_url, _timing(config), events, self._history, self._tracker)
         return dict(survey.rules)

@@ -32,12 +32,14 @@ class History:
         client: The REST client.
         tracker: Orders and trades known; what is found out is noted there.
         fees: What fills cost where the exchange does not say.
+        unsettled_until: The exchange's time until which an order that an earlier process sent may still arrive, ms UTC.
     """
 
-    def __init__(self, client: Client, tracker: Tracker, fees: FeeTable) -> None:
+    def __init__(self, client: Client, tracker: Tracker, fees: FeeTable, unsettled_until: int = 0) -> None:
         self._client = client
         self._tracker = tracker
         self._fees = fees
+        self._unsettled_until = unsettled_until
 
     async def tell_order(self, symbol: str, client_id: str) -> list[Fill | OrderUpdate]:
         """Everything known of an order, oldest first; empty: the exchange never saw it, and never will.
@@ -51,7 +53,7 @@ class History:
         while True:
             found = await self._find(symbol, client_id)
             tracked = self._tracker.get(client_id)
-            doubtful_until = tracked.doubtful_until if tracked is not None else 0
+            doubtful_until = tracked.doubtful_until if tracked is not None else self._unsettled_until
             left = (doubtful_until - self._client.now) / 1000
             if found or left <= 0:
                 break

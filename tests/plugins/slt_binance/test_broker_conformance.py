@@ -20,7 +20,7 @@ class TestBinanceBroker(LiveBrokerConformance):
 class TestBinanceBrokerCross(TestBinanceBroker):
     def open_venue(self):
         venue = SandboxVenue(self.make_market().rules, self.symbol, default_margin_type="isolated")
-        venue.options = {"margin_type": "cross", "trigger_price": "mark"}
+        venue.options |= {"margin_type": "cross", "trigger_price": "mark"}
         return opened(venue)
 
 

@@ -171,6 +171,22 @@ async def test_submit_lost_before_acceptance_is_told_never_arrived_only_when_it_
     assert (await desk.account()).positions == ()
 
 
+async def test_query_after_a_restart_waits_for_what_an_earlier_process_may_have_sent(desk, venue, open_desk):
+    """A process dies with an order on its way; the next one asks for it before it has arrived."""
+    order = desk.order(1, OrderType.MARKET, 1.0, OrderRole.ENTRY)
+    again = await open_desk()
+
+    async def arrive():
+        await asyncio.sleep(0.5)
+        await desk.submit(order)
+
+    arriving = asyncio.create_task(arrive())
+    known = await again.hooks.slt_query_order(symbol="BTCUSDT", client_id=order.client_id)
+    await arriving
+    assert known[0].status is OrderStatus.ACCEPTED
+    assert await again.hooks.slt_query_order(symbol="BTCUSDT", client_id="never") == []
+
+
 async def test_query_finds_an_order_that_arrives_while_it_is_asked_for(desk, venue):
     async def delay(request, method, path):
         if (method, path) == ("POST", "/fapi/v1/order"):

@@ -35,7 +35,7 @@ class SandboxVenue(NoFaults):
         self.reorder: Any = None
         self.url = ""
         self.exchange = Exchange(rules, ExchangeSettings(**settings), self.clock)
-        self.options: dict[str, Any] = {}
+        self.options: dict[str, Any] = {"recv_window_ms": 300}
         self.sockets: dict[int, web.Request] = {}
         self._runner: web.AppRunner | None = None
 
