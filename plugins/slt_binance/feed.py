@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from attrs import Attribute
 
-    from slt.types import Bars, Kline, SymbolChange
+    from slt.types import Bars
 
 __all__ = ["BinanceFeed", "BinanceFeedConfig"]
 
@@ -126,15 +126,8 @@ class BinanceFeed:
         """Word the control frames; see `slt.hookspecs.FeedSpecs.slt_subscribe_streams`."""
         return subscription_frames(streams, is_wanted, first_id)
 
-    @hookimpl
-    def slt_route_frame(self, frame: bytes) -> tuple[str, bytes, bool]:
-        """Look for the stream's name and the bar; see `slt.hookspecs.FeedSpecs.slt_route_frame`."""
-        return route_frame(frame)
-
-    @hookimpl
-    def slt_decode_frame(self, frame: bytes) -> list[Kline | SymbolChange]:
-        """Parse a frame; see `slt.hookspecs.FeedSpecs.slt_decode_frame`."""
-        return decode_frame(frame)
+    slt_route_frame = staticmethod(hookimpl(route_frame))
+    slt_decode_frame = staticmethod(hookimpl(decode_frame))
 
     async def _look(self) -> MarketInfo:
         config = self.config

@@ -21,11 +21,13 @@ except ImportError:
 
 _HEAD = b'{"stream":"'
 _HEAD_LENGTH = len(_HEAD)
+_TIME, _TIME_DIGITS = b'"t":', 13
+_COMMA, _TRUE = ord(","), ord("t")
 _BATCH = 100
-_TRUE = ord("t")
 _CONTRACTS = "!contractInfo"
-_names: dict[bytes, str] = {}
 _MOST_NAMES = 8_192
+_places: dict[bytes, tuple[str, int, int]] = {}
+"""Name of a stream and where the open time stands in its frames, by the name's bytes; 0 where there is none."""
 
 
 def kline_stream(symbol: str, interval: str) -> str:
@@ -36,26 +38,19 @@ def kline_stream(symbol: str, interval: str) -> str:
 def route_frame(frame: bytes) -> tuple[str, bytes, bool]:
     """Stream, bytes of the bar's open time, and whether the frame must not be lost.
 
-    A combined frame as the exchange writes it is not parsed, only searched; anything else is.
+    A combined frame as the exchange writes it is not parsed: the open time stands where it stood in the first frame of
+    the stream, which is checked, and the mark of a closed bar near the end. Anything else is parsed.
 
     Raises:
         DataError: It is no JSON.
     """
-    if not frame.startswith(_HEAD):
-        return _route_parsed(frame)
-    end = frame.find(b'"', _HEAD_LENGTH)
-    raw = frame[_HEAD_LENGTH:end]
-    name = _names.get(raw)
-    if name is None:
-        name = _learn(raw)
-    begin = frame.find(b'"t":', end)
-    if begin < 0:
-        return name, b"", True
-    comma = frame.find(b",", begin)
-    closed = frame.find(b'"x":', comma)
-    if closed < 0 or comma < 0:
-        return name, b"", True
-    return name, frame[begin + 4 : comma], frame[closed + 4] == _TRUE
+    place = _places.get(frame[_HEAD_LENGTH : frame.find(b'"', _HEAD_LENGTH)])
+    if place is not None:
+        name, begin, end = place
+        closed = frame.rfind(b'"x":')
+        if closed > end > 0 and frame[begin - 4 : begin] == _TIME and frame[end] == _COMMA:
+            return name, frame[begin:end], frame[closed + 4] == _TRUE
+    return _route_new(frame)
 
 
 def decode_frame(frame: bytes) -> list[Kline | SymbolChange]:
@@ -89,6 +84,17 @@ def is_usdm(data: dict[str, Any]) -> bool:
     return bool(data.get("st", 1) == 1)
 
 
+def _route_new(frame: bytes) -> tuple[str, bytes, bool]:
+    """Parse a frame, and remember where its open time stands if it is as the exchange writes them."""
+    name, bar, is_final = _route_parsed(frame)
+    begin = frame.find(_TIME, _HEAD_LENGTH) + len(_TIME)
+    if name and frame.startswith(_HEAD) and len(bar) == _TIME_DIGITS and len(_places) < _MOST_NAMES:
+        raw = frame[_HEAD_LENGTH : frame.find(b'"', _HEAD_LENGTH)]
+        if frame[begin : begin + _TIME_DIGITS] == bar and b"\\" not in raw:
+            _places[raw] = name, begin, begin + _TIME_DIGITS
+    return name, bar, is_final
+
+
 def _route_parsed(frame: bytes) -> tuple[str, bytes, bool]:
     content = _parse(frame)
     if not isinstance(content, dict):
@@ -101,17 +107,6 @@ def _route_parsed(frame: bytes) -> tuple[str, bytes, bool]:
     bar = data["k"]
     name = content.get("stream") or kline_stream(str(data.get("s")), str(bar.get("i")))
     return str(name), str(bar.get("t")).encode(), bar.get("x") is True
-
-
-def _learn(raw: bytes) -> str:
-    """A stream's name out of its bytes in a frame, remembered."""
-    try:
-        name = str(json.loads(b'"' + raw + b'"')) if b"\\" in raw else raw.decode()
-    except ValueError:
-        return ""
-    if len(_names) < _MOST_NAMES:
-        _names[raw] = name
-    return name
 
 
 def _parse(frame: bytes) -> Any:

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Protocol
 
-from websockets.asyncio.client import connect
+from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
 from slt.feed.liveness import Liveness
@@ -19,8 +19,6 @@ from slt.log import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from websockets.asyncio.client import ClientConnection
 
     from slt.config import FeedConfig
     from slt.types import ConnectionPlan
@@ -34,7 +32,9 @@ _CHECK_S = 1.0
 _LASTED_S = 60.0
 _FIRST_WAIT_S = 0.5
 _TURN = 256
-_BUFFERED_FRAMES = 512
+_BUFFERED_FRAMES = 64
+_LONG_CHUNK = 32_768
+_HURRIED_CHUNKS = 100
 _log = get_logger("lifecycle")
 
 
@@ -44,6 +44,31 @@ class Subscriber(Protocol):
     def __call__(self, streams: tuple[str, ...], is_wanted: bool, first_id: int) -> tuple[str, ...]:
         """Word the control frames."""
         ...
+
+
+class _GatheringConnection(ClientConnection):
+    """A client that lets the kernel collect what comes for a moment, because a wake-up costs more than a frame.
+
+    After a long chunk nothing is collected for a while: there is more than enough.
+    """
+
+    gather: Callable[[], float] = float
+    _hurry = 0
+
+    def data_received(self, data: bytes) -> None:
+        """Take a chunk; see `asyncio.Protocol`."""
+        super().data_received(data)
+        if len(data) >= _LONG_CHUNK:
+            self._hurry = _HURRIED_CHUNKS
+        elif self._hurry:
+            self._hurry -= 1
+        elif (wait := self.gather()) > 0.0:
+            self.transport.pause_reading()
+            self.loop.call_later(wait, self._go_on)
+
+    def _go_on(self) -> None:
+        if not self.recv_messages.paused and not self.transport.is_closing():
+            self.transport.resume_reading()
 
 
 class _Socket:
@@ -94,6 +119,7 @@ class Connection:
         make_take: Gives what takes each frame, and notes in the `Liveness` whose it was; an answer that is not None is
             awaited before the next frame is read.
         seconds: A steady clock.
+        gather: How long, in seconds, what comes may collect before it is read.
         dice: Draws the jitter.
     """
 
@@ -104,12 +130,14 @@ class Connection:
         subscribe: Subscriber,
         make_take: Callable[[Liveness], Take],
         seconds: Callable[[], float],
+        gather: Callable[[], float] = float,
         dice: random.Random | None = None,
     ) -> None:
         self.plan = plan
         self.config = config
         self.subscribe = subscribe
         self.seconds = seconds
+        self.gather = gather
         self.dice = dice or random.Random()  # noqa: S311 # jitter
         self.liveness = Liveness(config)
         self.take = make_take(self.liveness)
@@ -169,8 +197,9 @@ class Connection:
             return socket, reading
 
     async def _connect(self) -> ClientConnection:
-        return await connect(
+        socket = await connect(
             self.plan.url,
+            create_connection=_GatheringConnection,
             compression=None,
             open_timeout=self.config.connect_seconds,
             ping_interval=self.config.ping_seconds,
@@ -178,6 +207,9 @@ class Connection:
             close_timeout=1.0,
             max_queue=_BUFFERED_FRAMES,
         )
+        if isinstance(socket, _GatheringConnection):
+            socket.gather = self.gather
+        return socket
 
     def _watched(self) -> tuple[str, ...]:
         return tuple(stream for stream, symbol in zip(self.plan.streams, self.plan.symbols, strict=True) if symbol)

@@ -46,7 +46,8 @@ class Liveness:
     def begin(self, now: float, streams: tuple[str, ...]) -> None:
         """A new socket subscribes these streams; nothing is held against them yet."""
         self.last = self.begun = now
-        self.heard = dict.fromkeys(streams, now)
+        self.heard.clear()
+        self.heard.update(dict.fromkeys(streams, now))
 
     def silent(self, now: float) -> tuple[str, ...]:
         """Streams that have been silent too long."""

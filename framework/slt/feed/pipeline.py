@@ -97,7 +97,9 @@ class FeedPipeline:
             for plan in plans:
                 number = self._recorder.connection(plan.name) if self._recorder is not None else 0
                 take = partial(self._make_take, number)
-                connection = Connection(plan, self._config, self._hooks.slt_subscribe_streams, take, self._seconds)
+                connection = Connection(
+                    plan, self._config, self._hooks.slt_subscribe_streams, take, self._seconds, self._gather
+                )
                 self._connections.append(connection)
                 group.create_task(connection.run())
 
@@ -151,11 +153,15 @@ class FeedPipeline:
     def _make_take(self, connection: int, liveness: Liveness) -> Take:
         """The producer's whole work on a frame of one connection: stamp, record, sort, queue."""
         streams, route = self._intake.streams, self._hooks.slt_route_frame
-        stamp, seconds, queues = self._stamp, self._seconds, self._queues
+        wall_ms, seconds, queues, heard = self._wall_ms, self._seconds, self._queues, liveness.heard
         record = self._recorder.add if self._recorder is not None else None
 
         def take(frame: bytes) -> Awaitable[None] | None:
-            now = stamp()
+            now = wall_ms()
+            if now < self._time:
+                now = self._time
+            else:
+                self._time = now
             self.frames += 1
             if record is not None:
                 record(connection, now, frame)
@@ -168,7 +174,7 @@ class FeedPipeline:
             if state is None:
                 self._control(name, frame)
                 return None
-            liveness.last = liveness.heard[name] = seconds()
+            liveness.last = heard[name] = seconds()
             if bar == state.bar and bar and not is_final:
                 state.last = frame
                 if state.is_watched:
@@ -177,6 +183,13 @@ class FeedPipeline:
             return self._queue(state, now, state.sort(frame, bar, is_final))
 
         return take
+
+    def _gather(self) -> float:
+        """Nothing is collected while a wave waits for its bars, nor where the exchange's time is not that of day."""
+        minute = self._waves.minute
+        if self._config.clock == "events" or not minute or self._time >= minute:
+            return 0.0
+        return self._config.gather_ms / 1000
 
     def _queue(self, state: StreamState, now: int, frames: tuple[bytes, ...]) -> Awaitable[None] | None:
         """Queue what counts; where there is no room the reader waits."""

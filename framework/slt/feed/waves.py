@@ -82,6 +82,11 @@ class Waves:
         self._restated: list[Kline] = []
 
     @property
+    def minute(self) -> int:
+        """Close time of the wave being collected, ms UTC; 0 before the first update."""
+        return self._minute
+
+    @property
     def deadline(self) -> int:
         """When the wave being collected is cut at the latest, ms UTC; 0 before the first update."""
         return self._minute + self.deadline_ms if self._minute else 0
