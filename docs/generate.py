@@ -32,6 +32,7 @@ from slt.cli.root import root
 from slt.config import KERNEL_SECTIONS, SINGLE_KINDS, options_of
 from slt.hookspecs import KINDS
 from slt.loader import Installed, find_plugins, import_plugin
+from slt.run.metrics import collect_metrics
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -97,6 +98,61 @@ _ERRORS = """\
 `slt` prints one line per problem on stderr, each beginning with `slt:`, and leaves with one of these codes.
 `slt --debug COMMAND` shows the traceback instead."""
 
+_METRICS = """\
+What `/metrics` of a paper or live run gives, in Prometheus' text format. How to scrape it, and alert rules:
+[Monitor a run](../how-to/monitor.md). The metrics of the feed are those of a live one; those of the cache plugin are 0
+without one. Money is in the run's quote currency."""
+
+_EXAMPLE: dict[str, Any] = {
+    "run": "demo-001",
+    "mode": "live",
+    "state": "running",
+    "score": 100.0,
+    "parts": [{"name": "loop", "score": 100.0}],
+    "waits": {"features": "warm at 12:00"},
+    "late_loops": [{"name": "writer", "silent_seconds": 1.0}],
+    "event_time": 0,
+    "trades": 0,
+    "equity": 0.0,
+    "open_positions": 1,
+    "margin_in_use": 0.0,
+    "open_risk": 0.0,
+    "lag_seconds": 0.0,
+    "memory_mib": 0.0,
+    "positions": [{"symbol": "BTCUSDT", "side": 1, "gain_r": 0.0, "stop_resting": True, "closing": False}],
+    "writer": {"pending": 0, "written": 0, "failures": 0, "journal_failures": 0},
+    "cache": {"memory_hits": 0, "shared_hits": 0, "misses": 0, "failures": 0, "is_paused": False},
+    "channels": [
+        {
+            "name": "discord",
+            "waiting": 0,
+            "delivered": 0,
+            "failed": 0,
+            "busy": 0,
+            "uncertain": 0,
+            "duplicates": 0,
+            "dropped": 0,
+            "off": None,
+        }
+    ],
+    "feed": {
+        "connections": [
+            {"name": "market-1", "is_up": True, "age_seconds": 0.0, "silent_symbols": (), "reconnects": {"1006": 0}}
+        ],
+        "queued": (0, 0, 0),
+        "counters": {"frames": 0},
+    },
+    "standing": {
+        "day_pnl": 0.0,
+        "day_trades": 0,
+        "recent_trades": 0,
+        "recent_win_rate_low": 0.0,
+        "recent_expectancy_r": 0.0,
+        "models": [{"strategy": "ict_smc", "version": 1, "fitted_time": 0}],
+    },
+}
+"""A snapshot in which every metric has a value."""
+
 _DATA = """\
 The types of `slt.types`, which hooks take and return, and the question a storage answers. Arrays are named by shape:
 `t` rows (bar times), `s` symbols, `f` columns of the model's vector, `c` context columns, `n` points. Times are whole
@@ -114,6 +170,7 @@ def pages() -> dict[str, str]:
         "data.md": _data(),
         "authoring.md": _authoring(),
         "testing.md": _testing(),
+        "metrics.md": _metrics(),
     }
     return {name: _tidy(text) for name, text in made.items()}
 
@@ -370,6 +427,15 @@ def _option_row(option: click.Option, context: click.Context) -> tuple[str, str,
 
 def _hooks_of(spec: type) -> list[tuple[str, Any]]:
     return [(name, hook) for name, hook in vars(spec).items() if name.startswith("slt_")]
+
+
+def _metrics() -> str:
+    rows = []
+    for family in collect_metrics(_EXAMPLE):
+        name = {"counter": f"{family.name}_total", "info": f"{family.name}_info"}.get(family.type, family.name)
+        labels = {label: None for sample in family.samples for label in sample.labels}
+        rows.append((f"`{name}`", family.type, ", ".join(f"`{one}`" for one in labels), family.documentation))
+    return "\n\n".join(["# Metrics", _METRICS, table(("metric", "type", "labels", "meaning"), rows)])
 
 
 def _arguments(function: Any) -> list[str]:

@@ -1,4 +1,4 @@
-"""A run's vitals as Prometheus metrics. Their names are listed in ``docs/how-to/monitor.md`` and stay as they are."""
+"""A run's vitals as Prometheus metrics. Listed in ``docs/reference/metrics.md`` and stay as they are."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from prometheus_client.metrics_core import Metric
 
-__all__ = ["CONTENT_TYPE", "render_metrics"]
+__all__ = ["CONTENT_TYPE", "collect_metrics", "render_metrics"]
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
@@ -53,6 +53,15 @@ def render_metrics(snapshot: Mapping[str, Any]) -> bytes:
     registry = CollectorRegistry()
     registry.register(_Collector(snapshot))
     return generate_latest(registry)
+
+
+def collect_metrics(snapshot: Mapping[str, Any]) -> list[Metric]:
+    """All metrics of one moment.
+
+    Args:
+        snapshot: As `slt.run.vitals.Vitals.snapshot` gives it.
+    """
+    return list(_Collector(snapshot).collect())
 
 
 class _Collector(Collector):
