@@ -204,13 +204,9 @@ class Survey:
         for row in rows:
             self.leverages[str(row["symbol"])] = int(row["leverage"])
             self.margin_types[str(row["symbol"])] = str(row["marginType"]).upper()
-        wanted = _MARGIN_WORDS[self._config.margin_type]
-        other = self.symbols_to_switch()
-        text = f"{self._config.margin_type} wanted" + (
-            f"; {len(other)} symbols will be switched" if other else ", and set"
-        )
-        del wanted
-        self._add("margin type", "ok", text)
+        other = len(self.symbols_to_switch())
+        state = f"a run will switch {other} symbols to it" if other else "set for every symbol"
+        self._add("margin type", "ok", f"{self._config.margin_type}: {state}")
 
     def symbols_to_switch(self) -> list[str]:
         """Symbols whose margin type is not the wanted one."""

@@ -37,6 +37,7 @@ _FEED_S = 90.0
 _STORAGE_S = 60.0
 _BROKER_S = 30.0
 _PUSH_S = 10.0
+_LISTEN_S = 2.0
 _STREAMS = 50
 _LOW_DISK = 2 * 10**9
 _NO_DISK = 2 * 10**8
@@ -234,9 +235,11 @@ async def _stream(feed: Loaded[Any], plan: ConnectionPlan) -> Check:
             for text in feed.hooks.slt_subscribe_streams(streams=streams, is_wanted=True, first_id=1):
                 await socket.send(text)
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_PUSH_S):
-                    while not heard or len(heard) < len(streams):
-                        stream, _ = feed.hooks.slt_route_frame(frame=_bytes(await socket.recv()))
+                async with asyncio.timeout(_PUSH_S) as limit:
+                    while len(heard) < len(streams):
+                        stream, *_ = feed.hooks.slt_route_frame(frame=_bytes(await socket.recv()))
+                        if stream and not heard:
+                            limit.reschedule(asyncio.get_running_loop().time() + _LISTEN_S)
                         frames += bool(stream)
                         heard |= {stream} - {""}
     except (WebSocketException, OSError, TimeoutError) as error:

@@ -57,7 +57,7 @@ class Talker:
 
     @hookimpl
     def slt_route_frame(self, frame):
-        return (json.loads(frame).get("stream", ""), False)
+        return (json.loads(frame).get("stream", ""), b"", False)
 
     @hookimpl
     def slt_decode_frame(self, frame):
