@@ -66,9 +66,7 @@ def _options(name: str, path: Path | None) -> dict[tuple[str, str], dict[str, An
     """Options of plugins from the config file; none where there is no file and none was named."""
     from slt.config.reading import plugin_tables, read_tables  # noqa: PLC0415 # as above
 
-    if path is None and not _DEFAULT_FILE.exists():
-        return {}
-    file = path or _DEFAULT_FILE
+    file = path or (_DEFAULT_FILE if _DEFAULT_FILE.exists() else None)
     try:
         return plugin_tables(read_tables(file))
     except ConfigError as error:

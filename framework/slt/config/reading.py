@@ -113,11 +113,11 @@ class Settings:
         return chosen_plugins({"plugins": table})
 
 
-def read_tables(path: Path, environment: Mapping[str, str] | None = None) -> dict[str, Any]:
+def read_tables(path: Path | None, environment: Mapping[str, str] | None = None) -> dict[str, Any]:
     """The tables of a config file with the environment's overrides applied, not yet checked.
 
     Args:
-        path: A TOML file.
+        path: A TOML file; None = no file, so that there are the overrides alone.
         environment: ``SLT_<SECTION>__<KEY>`` variables override; None = this process's environment.
 
     Raises:
@@ -181,18 +181,9 @@ def read_config(path: Path, environment: Mapping[str, str] | None = None) -> Set
     return Settings(path=path, options=plugin_tables(tables), origins=origins, **sections)
 
 
-def _read(path: Path, environment: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str], list[str]]:
+def _read(path: Path | None, environment: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str], list[str]]:
     """The file's tables with overrides applied, where the overrides came from, and those that cannot be applied."""
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError:
-        raise ConfigError(f"config file `{path}` does not exist; name one with --config") from None
-    except OSError as error:
-        raise ConfigError(f"config file `{path}` cannot be read: {error.strerror}; name one with --config") from None
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"config file `{path}` is not UTF-8 text (byte {error.start}); save it as UTF-8") from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"config file `{path}` is not valid TOML: {error}") from None
+    tables = _file_tables(path) if path is not None else {}
     origins: dict[str, str] = {}
     problems: list[str] = []
     for name in sorted(environment):
@@ -202,6 +193,19 @@ def _read(path: Path, environment: Mapping[str, str]) -> tuple[dict[str, Any], d
         if lock.upper() in environment:
             problems.extend(_set_lock(tables, origins, lock, environment[lock.upper()]))
     return tables, origins, problems
+
+
+def _file_tables(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError:
+        raise ConfigError(f"config file `{path}` does not exist; name one with --config") from None
+    except OSError as error:
+        raise ConfigError(f"config file `{path}` cannot be read: {error.strerror}; name one with --config") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"config file `{path}` is not UTF-8 text (byte {error.start}); save it as UTF-8") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"config file `{path}` is not valid TOML: {error}") from None
 
 
 def _located(path: Path, origins: Mapping[str, str], problem: str) -> str:
