@@ -47,12 +47,20 @@ class Faults:
         schedule: The rules.
         clock: Market time, ms UTC.
         note: Told of each strike: name, symbol, and more of it.
+        wall: The clients' time, ms UTC, by which bans are told; None = `clock`.
     """
 
-    def __init__(self, schedule: Schedule, clock: Callable[[], int], note: Callable[[str, str, str], None]) -> None:
+    def __init__(
+        self,
+        schedule: Schedule,
+        clock: Callable[[], int],
+        note: Callable[[str, str, str], None],
+        wall: Callable[[], int] | None = None,
+    ) -> None:
         self.schedule = schedule
         self._clock = clock
         self._note = note
+        self._wall = wall or clock
         self._silent: dict[tuple[str, int], int] = {}
         self._skipped: dict[tuple[str, int, int], int] = {}
         self._bars: dict[tuple[str, int], int] = {}
@@ -126,7 +134,7 @@ class Faults:
         loop = asyncio.get_running_loop()
         for name, until in list(self._refusing.items()):
             if loop.time() < until:
-                return refuse(name, until - loop.time(), self._clock())
+                return refuse(name, until - loop.time(), self._wall())
             del self._refusing[name]
         if not self.schedule.has("request"):
             return None
@@ -146,14 +154,14 @@ class Faults:
                 return _break(request)
             if rule.name in {"http_429", "http_418"}:
                 self._refusing[rule.name] = loop.time() + rule.wait
-            return refuse(rule.name, rule.wait, self._clock())
+            return refuse(rule.name, rule.wait, self._wall())
         return None
 
     async def after_rest(self, request: web.Request, response: web.StreamResponse) -> web.StreamResponse:
         """See `slt_sandbox.fault_points.FaultPoints.after_rest`."""
         name = self._doubtful.pop(id(request), None)
         if name is not None:
-            return refuse(name, 0.0, self._clock())
+            return refuse(name, 0.0, self._wall())
         if not self.schedule.has("answer"):
             return response
         given = await _parameters(request)

@@ -120,7 +120,7 @@ class Sandbox:
         self.exchange.add_account(*self._account)
         self.exchange.subscribe_market(self._publish)
         schedule = Schedule(self._given, playing.seed, start)
-        self.faults = Faults(schedule, clock, self._note)
+        self.faults = Faults(schedule, clock, self._note, wall)
         self._world = World(schedule, self.exchange, clock, self._note, self._break_private)
         self._sockets = MarketSockets(self.hub, clock, limits, self.faults, self._note_line)
         self.player = Player(

@@ -1,5 +1,6 @@
 """The service: what it says, how it is told, and how `slt sandbox` and `slt run` start and end it."""
 
+# ruff: noqa: SIM117 - first the sandbox, then its clients
 from __future__ import annotations
 
 import asyncio
@@ -35,6 +36,10 @@ speed = 60.0
 symbols = ["SYN1USDT", "SYN2USDT"]
 days = 3
 """
+_TAKEN = (
+    "slt: services.sandbox.port: cannot listen on {} of 127.0.0.1 (address already in use); end what listens there, or "
+    "choose another port\n"
+)
 RUN = """
 [run]
 name = "t"
@@ -127,7 +132,7 @@ def test_sandbox_command_with_a_parent_ends_when_its_input_does(tmp_path):
         ),
         (
             "[services.sandbox]\nhistory_days = 40\n",
-            "services.sandbox.history_days: found 40, but the source holds 30 days in all; lower it, or give the source more",
+            "services.sandbox.history_days: found 40, but the source holds 30 days in all; lower it, or give",
         ),
         (
             "[services.sandbox]\nclose_delay_max_seconds = 0.1\n",
@@ -159,8 +164,7 @@ def test_sandbox_command_on_a_port_that_is_taken_says_so(tmp_path):
         assert (done.returncode, done.stdout, done.stderr) == (
             2,
             "",
-            f"slt: services.sandbox.port: cannot listen on {port} of 127.0.0.1 (address already in use); end what listens "
-            "there, or choose another port\n",
+            _TAKEN.format(port),
         )
         (tmp_path / "config.toml").write_text(RUN + CONFIG.format(port=port))
         done = subprocess.run(
