@@ -134,7 +134,7 @@ async def test_run_that_ends_without_its_database_is_resumed_and_ends_with_it(wi
     with pytest.raises(StorageError, match=r"run t-001 is at its end, but \d+ records wait in its journal: .*refused"):
         await paper.run(settings, at={900: wire.stop})
     await wire.start()
-    monkeypatch.undo()
+    monkeypatch.setattr(execution, "_LAST_FLUSH_S", 60.0)
     outcome = await paper.run(settings)
     assert outcome.problems == ()
     assert await rows("t-001") == expected
