@@ -39,6 +39,7 @@ _HELD_BYTES = 1 << 26
 _FLUSH_S = 1.0
 _HOUR_MS = 3_600_000
 _LEVEL = 3
+_READ_BYTES = 1 << 14
 _log = get_logger("lifecycle")
 
 
@@ -122,19 +123,15 @@ class Recorder:
 
         compress = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True).compress
         if self._file is None or self._file.tell() > self.rotate_bytes or (time and time // _HOUR_MS != self._hour):
-            self._rotate(time // _HOUR_MS)
-            head = [*_as_note(time, self._about), *_as_note(time, {"connections": self._names})]
-            parts = [*head, *parts]
-        if self._file is not None:
-            self._file.write(compress(b"".join(parts)))
-            self._file.flush()
-
-    def _rotate(self, hour: int) -> None:
-        self._end()
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._number += 1
-        self._hour = hour
-        self._file = (self.folder / f"frames-{self._number:06d}.zst").open("xb")
+            self._end()
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._number += 1
+            self._hour = time // _HOUR_MS
+            self._file = (self.folder / f"frames-{self._number:06d}.zst").open("xb")
+            head = (*_as_note(time, self._about), *_as_note(time, {"connections": self._names}))
+            self._file.write(compress(b"".join(head)))
+        self._file.write(compress(b"".join(parts)))
+        self._file.flush()
 
     def _end(self) -> None:
         if self._file is not None:
@@ -150,11 +147,6 @@ class Recorder:
         self.is_broken = True
         self._parts, self._held = [], 0
         _log.error("recording ended", reason=reason, folder=str(self.folder))
-
-
-def _as_note(time: int, content: Mapping[str, Any]) -> tuple[bytes, bytes]:
-    data = json.dumps(content, separators=(",", ":")).encode()
-    return _RECORD.pack(time, len(data), _NOTE), data
 
 
 def make_recorder(config: FeedConfig, feed: str, time: int) -> Recorder | None:
@@ -219,36 +211,44 @@ def open_recording(folder: Path) -> Recording:
     raise DataError(f"{folder}: no file of it holds a whole record; record again")
 
 
+def _as_note(time: int, content: Mapping[str, Any]) -> tuple[bytes, bytes]:
+    data = json.dumps(content, separators=(",", ":")).encode()
+    return _RECORD.pack(time, len(data), _NOTE), data
+
+
 def _records(path: Path, problems: list[str]) -> Iterator[tuple[int, int, bytes]]:
     """Whole records of one file; what follows a torn or damaged place is left out and noted."""
     held = bytearray()
-    try:
-        for chunk in _chunks(path):
-            held += chunk
-            place = 0
-            while len(held) - place >= _RECORD.size:
-                time, length, connection = _RECORD.unpack_from(held, place)
-                end = place + _RECORD.size + length
-                if end > len(held):
-                    break
-                yield time, connection, bytes(held[place + _RECORD.size : end])
-                place = end
-            del held[:place]
-    except ValueError as error:
-        problems.append(f"{path}: damaged, read up to there: {error}")
-        return
-    if held:
-        problems.append(f"{path}: torn at its end, read to the last whole frame")
+    for chunk in _chunks(path, problems):
+        held += chunk
+        place = 0
+        while len(held) - place >= _RECORD.size:
+            time, length, connection = _RECORD.unpack_from(held, place)
+            end = place + _RECORD.size + length
+            if end > len(held):
+                break
+            yield time, connection, bytes(held[place + _RECORD.size : end])
+            place = end
+        del held[:place]
 
 
-def _chunks(path: Path) -> Iterator[bytes]:
+def _chunks(path: Path, problems: list[str]) -> Iterator[bytes]:
+    """What a file of zstandard frames holds, as far as it is whole."""
     import zstandard  # noqa: PLC0415 - only who reads a recording needs it
 
+    make = zstandard.ZstdDecompressor().decompressobj
+    frame = None
     try:
-        with path.open("rb") as file, zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True) as text:
-            while chunk := text.read(1 << 18):
-                yield chunk
+        with path.open("rb") as file:
+            while data := file.read(_READ_BYTES):
+                while data:
+                    frame = frame or make()
+                    yield frame.decompress(data)
+                    data, frame = (frame.unused_data, None) if frame.eof else (b"", frame)
     except zstandard.ZstdError as error:
-        raise ValueError(str(error)) from error
+        problems.append(f"{path}: damaged, read up to there: {error}")
+        return
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
+    if frame is not None:
+        problems.append(f"{path}: torn at its end, read to the last whole frame")

@@ -263,7 +263,7 @@ async def test_recording_gives_byte_equal_waves(server, run, words, eventually, 
     await asyncio.gather(state.task, return_exceptions=True)
     feed = words.feed()
     recording = open_recording(tmp_path / "r")
-    read = [w for w in read_waves(recording, FrameReader(feed.slt_route_frame, feed.slt_decode_frame))]
+    read = list(read_waves(recording, FrameReader(feed.slt_route_frame, feed.slt_decode_frame)))
     live = waves_of(state.said)
     assert len(read) >= 8
     for one, other in zip(live, read, strict=False):

@@ -283,7 +283,6 @@ def arrivals(draw):
 def test_any_order_within_the_deadline_gives_the_same_bars(plan, data, words, table):
     def bars(order):
         waves = Waves(SYMBOLS, MINUTE, 3_000)
-        out = []
         for minute in (1, 2, 3):
             batch = [p for p in order if p[0] == minute]
             for offset, (_, symbol, bar, closed) in enumerate(batch):
