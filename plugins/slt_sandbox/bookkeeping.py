@@ -2,33 +2,35 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
-from slt.market import maintenance_margin
-from slt.types import Fill, FillCause, FundingPayment, OrderStatus
+from slt.types import Fill, FillCause, FundingPayment, OrderStatus, OrderUpdate
 from slt_sandbox.account import Income, TradeRow
 from slt_sandbox.algo_orders import AlgoRecord
+from slt_sandbox.errors import MESSAGES, ApiError
 from slt_sandbox.events import (
     account_update,
     algo_update,
     force_order,
-    margin_call,
     order_trade_update,
     trade_lite,
 )
 from slt_sandbox.numbers import number
 from slt_sandbox.orders import OrderRecord
+from slt_sandbox.protection import margin_warning, protection
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from decimal import Decimal
 
-    from slt.types import OrderUpdate
+    from slt.types import PricePoint
     from slt_sandbox.account import Account
     from slt_sandbox.market import Market
 
-__all__ = ["Bookkeeper"]
+__all__ = ["Bookkeeper", "raise_rejection"]
 
+_CODE = re.compile(r"-\d{4}")
 _DUST = 1e-9
 _MONEY_PLACES = 8
 _FORCED_NAMES = {FillCause.LIQUIDATION: "autoclose-", FillCause.AUTO_DELEVERAGING: "adl_autoclose"}
@@ -131,7 +133,21 @@ class Bookkeeper:
         if algo is not None and algo.status == "TRIGGERED" and not order.is_open:
             self.change_algo(algo, "FINISHED", order.update_time)
 
+    def note_refusal(self, symbol: str, client_id: str, error: ApiError) -> None:
+        """Write down that an order was refused."""
+        self._record("refused", symbol, client_id=client_id, code=error.code, msg=error.text)
+
     # -- what the book did -----------------------------------------------------------------------------------------
+
+    def run(self, point: PricePoint) -> None:
+        """Move the book's price to a point, and write down all that happens on the way."""
+        book = self._account.book
+        while True:
+            wallet = book.wallet
+            events = book.advance(point)
+            if not events:
+                return
+            self.take(events, wallet)
 
     def take(self, events: Iterable[Fill | OrderUpdate | FundingPayment], wallet: float) -> None:
         """Write down what one step of the book gave.
@@ -291,14 +307,11 @@ class Bookkeeper:
         account.emit(account_update(now, payment.time, account, "FUNDING_FEE", symbols, payment.symbol))
         self._record("funding", payment.symbol, amount=payment.amount, rate=payment.rate)
 
-    # -- watching --------------------------------------------------------------------------------------------------
-
     def watch_protection(self, symbol: str) -> None:
         """Note when a position begins or ends to have less protection by stops than its size."""
         account, now = self._account, self._market.clock()
         held = account.quantity(symbol)
-        side = (held > 0) - (held < 0)
-        is_naked = bool(held) and self._protection(symbol, -side) < abs(held) * (1 - _DUST)
+        is_naked = bool(held) and protection(account, symbol, -1 if held > 0 else 1) < abs(held) * (1 - _DUST)
         if is_naked and symbol not in account.naked_since:
             account.naked_since[symbol] = now
             self._record("naked", symbol, quantity=held)
@@ -306,31 +319,11 @@ class Bookkeeper:
             since = account.naked_since.pop(symbol)
             self._record("covered", symbol, quantity=held, naked_ms=now - since)
 
-    def _protection(self, symbol: str, side: int) -> float:
-        """Base units that stops, and closes under way, would take off."""
-        algos = [one for one in self._account.open_algos.values() if one.symbol == symbol and one.side == side]
-        if any(algo.close_position and algo.is_stop for algo in algos):
-            return float("inf")
-        orders = self._account.open_orders.values()
-        closing = (one for one in orders if one.symbol == symbol and one.side == side and one.type == "MARKET")
-        stops = sum(float(algo.quantity) for algo in algos if algo.is_stop and algo.reduce_only)
-        return stops + sum(order.left for order in closing if order.reduce_only)
-
     def watch_margin(self, symbol: str) -> None:
         """Send a margin call when a position comes close to its liquidation."""
-        account = self._account
-        position = account.book.position(symbol)
-        if position is None:
-            return
-        mark = self._market.quotes[symbol].last
-        maintenance = maintenance_margin(self._market.rules[symbol], position.quantity * mark)
-        is_isolated = account.book.margin_type(symbol) == "isolated"
-        backing = position.margin + position.unrealised if is_isolated else account.book.equity
-        if maintenance < backing * self._market.settings.margin_call_fraction:
-            account.called.discard(symbol)
-        elif symbol not in account.called:
-            account.called.add(symbol)
-            account.emit(margin_call(self._market.clock(), account, position, maintenance, mark))
+        call = margin_warning(self._market, self._account, symbol)
+        if call is not None:
+            self._account.emit(call)
 
     # -- small parts -----------------------------------------------------------------------------------------------
 
@@ -347,3 +340,18 @@ class Bookkeeper:
 
     def _record(self, kind: str, symbol: str, **detail: object) -> None:
         self._market.ledger.record(self._market.clock(), kind, self._account.api_key, symbol, **detail)
+
+
+def raise_rejection(events: list[Fill | OrderUpdate]) -> None:
+    """Raise the book's rejection of an order, if it is one, in the exchange's words.
+
+    Raises:
+        ApiError: The book rejected it.
+    """
+    first = events[0]
+    if not isinstance(first, OrderUpdate) or first.status != OrderStatus.REJECTED:
+        return
+    found = _CODE.search(first.reason)
+    code = int(found.group()) if found else -1000
+    text = MESSAGES.get(code, first.reason)
+    raise ApiError(code, first.reason if "{" in text else text)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import define, field
 
 from slt.errors import BrokerError
+from slt_sandbox.errors import refusal
 from slt_sandbox.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ DELIVERY_TIME = 4_133_404_800_000
 ONBOARD_TIME = 1_569_398_400_000
 """Listing date printed for every symbol, ms UTC."""
 _FUNDING_INTERVAL_MS = 28_800_000
+_CLOSED = frozenset({"SETTLING", "CLOSE"})
+_NOT_YET = frozenset({"PENDING_TRADING", "PRE_SETTLE", "PRE_DELIVERING", "DELIVERING", "DELIVERED"})
 
 
 @define(eq=False)
@@ -110,6 +113,28 @@ class Market:
         if found is None:
             raise BrokerError(f"{symbol}: the exchange does not list it; listed are {sorted(self.quotes)}")
         return found
+
+    def now(self, symbol: str) -> int:
+        """The time of something that happens to a symbol now, ms UTC; never before its last price."""
+        return max(self.clock(), self.quotes[symbol].time)
+
+    def check_open(self, symbol: str, *, reduce_only: bool) -> None:
+        """Refuse an order in a symbol that is unknown or does not trade.
+
+        Raises:
+            ApiError: -1121, -4108, -4140 or -4141.
+        """
+        if symbol not in self.rules:
+            raise refusal(-1121)
+        status = self.quotes[symbol].status
+        if status == "TRADING":
+            return
+        if status in _CLOSED:
+            raise refusal(-4141)
+        if status in _NOT_YET:
+            raise refusal(-4108)
+        if not reduce_only:
+            raise refusal(-4140)
 
     def tell(self, payload: dict[str, Any]) -> None:
         """Give a market event to everyone who listens."""

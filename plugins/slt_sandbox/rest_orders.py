@@ -158,7 +158,7 @@ def _countdown(call: Call) -> Any:
 def place_algo(call: Call) -> Any:
     """Take a conditional order."""
     _check_side(call)
-    return algo_acknowledgement(call.trading.place_algo(parse_algo(call.params)))
+    return algo_acknowledgement(call.trading.algos.place(parse_algo(call.params)))
 
 
 def _algo_key(params: Params) -> tuple[int, str]:
@@ -169,11 +169,11 @@ def _algo_key(params: Params) -> tuple[int, str]:
 
 def cancel_algo(call: Call) -> Any:
     """Cancel a conditional order."""
-    return algo_cancelled(call.trading.cancel_algo(*_algo_key(call.params)))
+    return algo_cancelled(call.trading.algos.cancel(*_algo_key(call.params)))
 
 
 def _query_algo(call: Call) -> Any:
-    algo = call.trading.find_algo(*_algo_key(call.params))
+    algo = call.trading.algos.find(*_algo_key(call.params))
     if algo is None:
         raise refusal(-2013)
     return algo_row(algo, is_single=True)
@@ -197,7 +197,7 @@ def _all_algos(call: Call) -> Any:
 
 
 def _cancel_all_algos(call: Call) -> Any:
-    call.trading.cancel_all_algos(call.symbol())
+    call.trading.algos.cancel_all(call.symbol())
     return dict(_DONE)
 
 

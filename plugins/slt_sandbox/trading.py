@@ -2,35 +2,34 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
-from slt.types import Order, OrderRole, OrderSide, OrderStatus, OrderType, OrderUpdate, PricePoint
-from slt_sandbox.bookkeeping import Bookkeeper
-from slt_sandbox.errors import MESSAGES, ApiError, refusal
+from slt.types import Order, OrderRole, OrderSide, OrderType, OrderUpdate, PricePoint
+from slt_sandbox.algo_trading import AlgoTrading
+from slt_sandbox.bookkeeping import Bookkeeper, raise_rejection
+from slt_sandbox.errors import ApiError, refusal
 from slt_sandbox.filters import check_notional, check_percent, check_price, check_quantity
 from slt_sandbox.numbers import number
 from slt_sandbox.orders import OrderRecord, OrderRequest
-from slt_sandbox.triggers import first_trigger, follow
 
 if TYPE_CHECKING:
     from decimal import Decimal
 
     from slt.types import Fill, FillCause
     from slt_sandbox.account import Account
-    from slt_sandbox.algo_orders import AlgoRecord
     from slt_sandbox.market import Market
 
 __all__ = ["Trading"]
 
-_CODE = re.compile(r"-\d{4}")
-_FULLY_CLOSED = frozenset({"SETTLING", "CLOSE"})
-_NOT_YET = frozenset({"PENDING_TRADING", "PRE_SETTLE", "PRE_DELIVERING", "DELIVERING", "DELIVERED"})
 _MAX_EDITS = 10_000
 
 
 class Trading:
     """The trading desk of one account.
+
+    Attributes:
+        account: The account.
+        algos: Its conditional orders.
 
     Args:
         market: Shared state.
@@ -41,6 +40,7 @@ class Trading:
         self._market = market
         self.account = account
         self._keeper = Bookkeeper(market, account)
+        self.algos = AlgoTrading(market, account, self._keeper)
 
     # -- orders ----------------------------------------------------------------------------------------------------
 
@@ -54,7 +54,7 @@ class Trading:
             self._check(request)
             return self._take(request)
         except ApiError as error:
-            self._refuse(request.symbol, request.client_id, error)
+            self._keeper.note_refusal(request.symbol, request.client_id, error)
             raise
 
     def check(self, request: OrderRequest) -> None:
@@ -62,10 +62,8 @@ class Trading:
         self._check(request)
 
     def _check(self, request: OrderRequest) -> None:
-        rules = self._market.rules.get(request.symbol)
-        if rules is None:
-            raise refusal(-1121)
-        self._check_status(request.symbol, reduce_only=request.reduce_only)
+        self._market.check_open(request.symbol, reduce_only=request.reduce_only)
+        rules = self._market.rules[request.symbol]
         last, is_limit = self._market.quotes[request.symbol].last, request.type == "LIMIT"
         check_quantity(rules, request.quantity, is_market=not is_limit)
         if is_limit:
@@ -85,17 +83,6 @@ class Trading:
         order = self.account.open_orders.get(self.account.by_client.get(client_id, 0))
         if client_id and order is not None:
             raise refusal(-4116)
-
-    def _check_status(self, symbol: str, *, reduce_only: bool) -> None:
-        status = self._market.quotes[symbol].status
-        if status == "TRADING":
-            return
-        if status in _FULLY_CLOSED:
-            raise refusal(-4141)
-        if status in _NOT_YET:
-            raise refusal(-4108)
-        if not reduce_only:
-            raise refusal(-4140)
 
     def _take(self, request: OrderRequest) -> OrderRecord:
         now, wallet = self._market.clock(), self.account.book.wallet
@@ -139,32 +126,18 @@ class Trading:
                 type=OrderType.LIMIT if is_limit else OrderType.MARKET,
                 role=OrderRole.EXIT if order.reduce_only else OrderRole.ENTRY,
                 quantity=float(quantity),
-                time=self._now(order.symbol),
+                time=self._market.now(order.symbol),
                 price=float(order.price) if is_limit else None,
                 reduce_only=order.reduce_only,
             )
         )
-        _raise_rejection(events)
+        raise_rejection(events)
         return events
 
     def _fill_now(self, symbol: str) -> None:
         last = self._market.quotes[symbol].last
         if last == last:  # noqa: PLR0124 - NaN: no price yet
-            self._run(PricePoint(self._now(symbol), symbol, last))
-
-    def _now(self, symbol: str) -> int:
-        return max(self._market.clock(), self._market.quotes[symbol].time)
-
-    def _refuse(self, symbol: str, client_id: str, error: ApiError) -> None:
-        self._market.ledger.record(
-            self._market.clock(),
-            "refused",
-            self.account.api_key,
-            symbol,
-            client_id=client_id,
-            code=error.code,
-            msg=error.text,
-        )
+            self._keeper.run(PricePoint(self._market.now(symbol), symbol, last))
 
     def find(self, symbol: str, order_id: int, client_id: str) -> OrderRecord | None:
         """An order by its number or its client id, the latest of that id; None = unknown."""
@@ -238,99 +211,6 @@ class Trading:
         self.account.by_book[order.book_id] = order
         return self._submit(order, quantity - number(order.executed))
 
-    # -- conditional orders ----------------------------------------------------------------------------------------
-
-    def place_algo(self, algo: AlgoRecord) -> AlgoRecord:
-        """Take a conditional order.
-
-        Raises:
-            ApiError: Why not; nothing has changed then.
-        """
-        try:
-            self._check_algo(algo)
-            algo.algo_id = self._market.next_id("algo")
-            algo.client_id = algo.client_id or f"auto_{algo.algo_id}"
-            algo.time = algo.update_time = self._market.clock()
-            if algo.is_in_book:
-                _raise_rejection(self.account.book.submit(self._book_stop(algo)))
-        except ApiError as error:
-            self._refuse(algo.symbol, algo.client_id, error)
-            raise
-        follow(algo, self._market.quotes[algo.symbol].last)
-        self._keeper.add_algo(algo)
-        return algo
-
-    def _check_algo(self, algo: AlgoRecord) -> None:
-        rules = self._market.rules.get(algo.symbol)
-        if rules is None:
-            raise refusal(-1121)
-        self._check_status(algo.symbol, reduce_only=algo.reduce_only)
-        for price in (algo.price, algo.trigger_price, algo.activate_price):
-            if price:
-                check_price(rules, price)
-        if not algo.close_position:
-            check_quantity(rules, algo.quantity, is_market=not algo.price)
-        reference = algo.price or algo.trigger_price
-        if reference and not algo.reduce_only:
-            check_notional(rules, algo.quantity, reference)
-        if algo.trigger_price or not algo.activate_price:
-            self._check_trigger(algo)
-        known = self.account.open_algos.get(self.account.algos_by_client.get(algo.client_id, 0))
-        if algo.client_id and known is not None:
-            raise refusal(-4116)
-        if len(self.account.open_algos) >= self._market.settings.max_algo_orders:
-            raise refusal(-4045)
-
-    def _check_trigger(self, algo: AlgoRecord) -> None:
-        if not algo.trigger_price:
-            return
-        last = self._market.quotes[algo.symbol].last
-        if first_trigger([algo], last, last, is_gap=False) is not None:
-            raise refusal(-2021)
-
-    def _book_stop(self, algo: AlgoRecord) -> Order:
-        role = OrderRole.STOP if algo.is_stop else OrderRole.TARGET
-        return Order(
-            client_id=f"a{algo.algo_id}",
-            position_id="",
-            symbol=algo.symbol,
-            side=OrderSide(algo.side),
-            type=OrderType(algo.type),
-            role=role if algo.reduce_only else OrderRole.ENTRY,
-            quantity=float(algo.quantity),
-            time=self._now(algo.symbol),
-            stop_price=float(algo.trigger_price),
-            reduce_only=algo.reduce_only,
-        )
-
-    def find_algo(self, algo_id: int, client_id: str) -> AlgoRecord | None:
-        """A conditional order by its number or its client id; None = unknown."""
-        return self.account.algos.get(algo_id or self.account.algos_by_client.get(client_id, 0))
-
-    def cancel_algo(self, algo_id: int, client_id: str) -> AlgoRecord:
-        """Cancel a waiting conditional order.
-
-        Raises:
-            ApiError: -2011, it does not wait.
-        """
-        algo = self.find_algo(algo_id, client_id)
-        if algo is None or not algo.is_open:
-            raise refusal(-2011)
-        self._withdraw_algo(algo)
-        return algo
-
-    def cancel_all_algos(self, symbol: str) -> list[AlgoRecord]:
-        """Cancel all waiting conditional orders of a symbol."""
-        algos = [algo for algo in self.account.open_algos.values() if algo.symbol == symbol]
-        for algo in algos:
-            self._withdraw_algo(algo)
-        return algos
-
-    def _withdraw_algo(self, algo: AlgoRecord, status: str = "CANCELED") -> None:
-        now = self._market.clock()
-        self.account.book.cancel(algo.symbol, f"a{algo.algo_id}", now)
-        self._keeper.change_algo(algo, status, now)
-
     # -- prices ----------------------------------------------------------------------------------------------------
 
     def advance(self, point: PricePoint, start: float) -> None:
@@ -340,64 +220,8 @@ class Trading:
             point: The price to come.
             start: The price now; NaN where none is known.
         """
-        watched = [one for one in self.account.open_algos.values() if not one.is_in_book and one.symbol == point.symbol]
-        while watched:
-            met = first_trigger(watched, start, point.price, is_gap=point.is_gap)
-            if met is None:
-                break
-            start, algo = met
-            watched.remove(algo)
-            self._run(PricePoint(point.time, point.symbol, start, point.is_gap))
-            if algo.is_open:
-                self._set_off(algo, PricePoint(point.time, point.symbol, start))
-        self._run(point)
-        for algo in watched:
-            if algo.is_open and follow(algo, point.price):
-                self._keeper.change_algo(algo, "NEW", point.time)
+        self.algos.advance(point, start)
         self._keeper.watch_margin(point.symbol)
-
-    def _set_off(self, algo: AlgoRecord, point: PricePoint) -> None:
-        """Turn a conditional order into an order."""
-        wallet, held = self.account.book.wallet, self.account.quantity(algo.symbol)
-        if algo.reduce_only and held * algo.side >= 0:
-            self._keeper.change_algo(algo, "REJECTED", point.time, MESSAGES[-2022])
-            return
-        quantity = number(abs(held)) if algo.close_position else algo.quantity
-        book_id = f"a{algo.algo_id}"
-        kind = OrderType.LIMIT if algo.price else OrderType.MARKET
-        events = self.account.book.submit(
-            Order(
-                client_id=book_id,
-                position_id="",
-                symbol=algo.symbol,
-                side=OrderSide(algo.side),
-                type=kind,
-                role=OrderRole.STOP if algo.reduce_only else OrderRole.ENTRY,
-                quantity=float(quantity),
-                time=point.time,
-                price=float(algo.price) if algo.price else None,
-                reduce_only=algo.reduce_only,
-            )
-        )
-        try:
-            _raise_rejection(events)
-        except ApiError as error:
-            self._keeper.change_algo(algo, "REJECTED", point.time, error.text)
-            return
-        self._keeper.trigger(algo, point.time, book_id, quantity)
-        self._keeper.take(events, wallet)
-        if kind == OrderType.MARKET:
-            self._run(point)
-
-    def _run(self, point: PricePoint) -> None:
-        """Move the book's price to a point, and write down all that happens on the way."""
-        book = self.account.book
-        while True:
-            wallet = book.wallet
-            events = book.advance(point)
-            if not events:
-                return
-            self._keeper.take(events, wallet)
 
     def expire(self) -> None:
         """Cancel what has outlived its time: orders good till a date, and dead men's switches."""
@@ -414,23 +238,11 @@ class Trading:
     def force_close(self, symbol: str, cause: FillCause, fraction: float = 1.0) -> None:
         """Close (a share of) a position at the last price, as liquidation, auto-deleveraging or settlement."""
         wallet = self.account.book.wallet
-        events = self.account.book.force_close(symbol, self._now(symbol), cause, fraction)
+        events = self.account.book.force_close(symbol, self._market.now(symbol), cause, fraction)
         self._keeper.take(events, wallet)
 
     def end_all(self, symbol: str, expiry: int) -> None:
         """Expire every order of a symbol."""
         for order in [one for one in self.account.open_orders.values() if one.symbol == symbol]:
             self._withdraw(order, "EXPIRED", expiry)
-        for algo in [one for one in self.account.open_algos.values() if one.symbol == symbol]:
-            self._withdraw_algo(algo, "EXPIRED")
-
-
-def _raise_rejection(events: list[Fill | OrderUpdate]) -> None:
-    """Raise the book's rejection in the exchange's words."""
-    first = events[0]
-    if not isinstance(first, OrderUpdate) or first.status != OrderStatus.REJECTED:
-        return
-    found = _CODE.search(first.reason)
-    code = int(found.group()) if found else -1000
-    text = MESSAGES.get(code, first.reason)
-    raise ApiError(code, first.reason if "{" in text else text)
+        self.algos.cancel_all(symbol, "EXPIRED")

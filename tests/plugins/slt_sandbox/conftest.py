@@ -86,7 +86,7 @@ class Floor:
 
     def algo(self, side, kind, symbol="BTCUSDT", **more):
         params = Params({"algoType": "CONDITIONAL", "symbol": symbol, "side": side, "type": kind, **more})
-        record = self.desk.place_algo(parse_algo(params))
+        record = self.desk.algos.place(parse_algo(params))
         self.exchange.flush()
         return record
 
