@@ -163,6 +163,7 @@ class LiveBrokerConformance(BrokerConformance):
             stop, target = await self._protected(desk, venue)
             found = {order.client_id: order for order in (await desk.account()).orders}
             for order in (stop, target):
+                assert order.client_id in found, f"the account does not list the {order.role}"
                 listed = found[order.client_id]
                 assert listed.reduce_only
                 assert (listed.side, listed.quantity, listed.stop_price) == (-1, 1.0, order.stop_price)

@@ -26,6 +26,7 @@ class SandboxVenue(NoFaults):
 
     def __init__(self, rules: dict[str, Any], symbol: str, **settings: Any) -> None:
         self.permissions = ("futures",)
+        self.kind = BinanceBroker
         self.wallet = 10_000.0
         self.skew_ms = 0
         self.symbol = symbol
@@ -45,7 +46,7 @@ class SandboxVenue(NoFaults):
     @property
     def broker(self) -> BinanceBroker:
         url = {"rest_url": self.url, "stream_url": self.url.replace("http", "ws")}
-        return BinanceBroker(BinanceBrokerConfig(**{**url, **self.options}))
+        return self.kind(BinanceBrokerConfig(**{**url, **self.options}))
 
     @property
     def account(self):
