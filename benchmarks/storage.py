@@ -1,7 +1,6 @@
 """What storing costs: the engine's side, the journal, batches, a bulk load, each hot query with and without its index.
 
-``python benchmarks/storage.py`` takes less than a minute on a private server in a temporary folder; ``--full`` loads
-1,000,000 trades instead of 100,000.
+``python benchmarks/storage.py`` takes a minute on a private server in a temporary folder; ``--trades 1000000`` some more.
 """
 
 from __future__ import annotations
@@ -32,6 +31,10 @@ from slt_postgres.tables import TABLES
 DAY = 86_400_000
 START = 1_700_000_000_000
 
+SECONDARY = "SELECT indexname, indexdef FROM pg_indexes WHERE tablename = 'trades' AND indexname <> 'trades_pkey'"
+INDEX_SIZES = """
+SELECT indexrelname, pg_relation_size(indexrelid) FROM pg_stat_user_indexes WHERE relname = 'trades' ORDER BY 1
+"""
 RUN_STATISTICS = """
 SELECT symbol, count(*), avg(won::int), sum(net_pnl), avg(r_multiple), sum(fees), sum(funding)
 FROM trades WHERE run_id = 'demo-007' GROUP BY symbol
@@ -166,12 +169,39 @@ async def measure_queries(folder):
         transaction = connection.transaction()
         await transaction.start()
         await connection.execute(f"DROP INDEX {index}")
-        _, slow, more_pages = await timed(connection, sql, parameters)
+        other, slow, more_pages = await timed(connection, sql, parameters)
         await transaction.rollback()
-        rows.append([name, index, f"{quick:.2f}", f"{slow:.2f}", f"{slow / quick:.0f}×", pages, more_pages, used])
+        gain = f"{slow / quick:.0f}×"
+        rows.append([name, index, f"{quick:.2f}", f"{slow:.2f}", gain, pages, more_pages, used, other])
+    sizes = await connection.fetch(INDEX_SIZES)
     await connection.close()
-    head = ["query", "index", "ms with", "ms without", "gain", "pages with", "without", "plan with"]
+    head = ["query", "index", "ms with", "ms without", "gain", "pages with", "without", "plan with", "plan without"]
     show("Hot queries (median of 5; pages = 8 kB blocks touched)", head, rows)
+    show("Size of the indices", ["index", "MiB"], [[name, f"{size / 2**20:.0f}"] for name, size in sizes])
+
+
+async def measure_index_cost(folder):
+    """What the six indices cost a write: 10,000 new trades in batches of 100 with them, and without."""
+    storage = PostgresStorage(PostgresStorageConfig(embedded_folder=str(folder / "postgres")))
+    await storage.slt_open_storage()
+    connection = await asyncpg.connect(host=str(folder / "postgres"), user="postgres", database="postgres")
+    definitions = await connection.fetch(SECONDARY)
+    rows, first = [], 20_000_000
+    for name in ("six", "none"):
+        batches = [trades(first + start, 100, random.Random(4)) for start in range(0, 10_000, 100)]
+        first += 10_000
+        began = time.perf_counter()
+        for batch in batches:
+            await storage.slt_write_records(batch)
+        rows.append([name, per_second(10_000, time.perf_counter() - began)])
+        if name == "six":
+            for index, _ in definitions:
+                await connection.execute(f"DROP INDEX {index}")
+    for _, definition in definitions:
+        await connection.execute(definition)
+    await connection.close()
+    await storage.slt_close_storage()
+    show("Writing 10,000 trades in batches of 100", ["indices", "trades/s"], rows)
 
 
 async def timed(connection, sql, parameters):
@@ -204,8 +234,8 @@ async def measure_reading(storage, count):
 
 async def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--full", action="store_true", help="1,000,000 trades instead of 100,000")
-    count = 1_000_000 if parser.parse_args().full else 100_000
+    parser.add_argument("--trades", type=int, default=100_000, help="trades that the hot queries meet")
+    count = max(parser.parse_args().trades, 10_000)
     os.environ.pop("DATABASE_URL", None)
     folder = Path(tempfile.mkdtemp(prefix="slt-bench-"))
     storage = PostgresStorage(PostgresStorageConfig(embedded_folder=str(folder / "postgres")))
@@ -218,6 +248,7 @@ async def main():
         measure_journal(folder)
         await measure_bulk(storage, folder, count)
         await measure_queries(folder)
+        await measure_index_cost(folder)
         await measure_reading(storage, count)
         await measure_batches(storage)
     finally:

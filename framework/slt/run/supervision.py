@@ -13,13 +13,16 @@ import threading
 import time
 from collections import deque
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from slt.errors import StoppedError
 from slt.lifecycle import CrashGuard, LifecycleManager, Watchdog
 from slt.log import get_logger
+from slt.notices import alert_notice
 from slt.run.health_server import HealthServer
+from slt.run.last_words import tell_last
 from slt.run.vitals import Vitals
 
 if TYPE_CHECKING:
@@ -55,6 +58,7 @@ _BEAT_SECONDS = 0.5
 _LAGS_KEPT = 120
 _LATE_SECONDS = 30.0
 _SILENCE_SECONDS = 60.0
+_LAST_WORDS_SECONDS = 8.0
 _log = get_logger("lifecycle")
 
 
@@ -161,7 +165,10 @@ class Upkeep:
         self.vitals = Vitals(assembly, outbox)
         self.state = "stopped"
         self._now = "running"
-        self._watchdog = Watchdog(assembly.folder.path / "watchdog.txt", silence_seconds=_SILENCE_SECONDS)
+        dump = assembly.folder.path / "watchdog.txt"
+        self._watchdog = Watchdog(
+            dump, silence_seconds=_SILENCE_SECONDS, on_silence=partial(_tell_of_silence, assembly)
+        )
         self._server = HealthServer(assembly.settings.health, self._snapshot)
         self._file = assembly.folder.path / "health.json"
         self._tasks: list[asyncio.Task[None]] = []
@@ -221,6 +228,16 @@ class Upkeep:
     def _snapshot(self) -> dict[str, object]:
         written = datetime.now(UTC).isoformat(timespec="seconds")
         return {**self.vitals.snapshot(self._now), "written": written}
+
+
+def _tell_of_silence(assembly: Assembly, _dump: str) -> None:
+    """Try a last alert: nothing waits for it longer than the watchdog allows."""
+    if "alert" not in assembly.settings.notices.kinds:
+        return
+    title = f"The event loop stood still for {_SILENCE_SECONDS:.0f} s; slt ends itself to be started again"
+    fields = (("Run", assembly.folder.run_id), ("Stacks", str(assembly.folder.path / "watchdog.txt")))
+    notice = alert_notice("watchdog", title, run_id=assembly.folder.run_id, time=_wall_ms(), fields=fields)
+    tell_last(assembly.plugins.notifiers, notice, _LAST_WORDS_SECONDS)
 
 
 def _wall_ms() -> int:
