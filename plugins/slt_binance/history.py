@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from slt.types import FundingPayment, OrderStatus
+from slt.types import Fill, FundingPayment, OrderStatus
 from slt_binance.endpoints import Endpoints
 from slt_binance.faults import Action, ExchangeError
 from slt_binance.tracking import Tracked
 from slt_binance.words import order_update, trade_fill
 
 if TYPE_CHECKING:
-    from slt.types import Fill, OrderUpdate
+    from slt.types import OrderUpdate
     from slt_binance.client import Client
     from slt_binance.tracking import Tracker
     from slt_binance.words import FeeTable
@@ -45,11 +45,13 @@ class History:
         """Everything known of an order, oldest first; empty: the exchange never saw it, and never will.
 
         While a request for it may still be under way the answer is waited for: an order that was not there when asked
-        and came a second later would be one too many.
+        and came a second later would be one too many. Of an order that an earlier process sent, whatever else was
+        traded in its symbol since is told with it: the exchange may have closed the position by force meanwhile.
 
         Raises:
             ExchangeError: The exchange does not answer.
         """
+        is_inherited = self._tracker.get(client_id) is None
         while True:
             found = await self._find(symbol, client_id)
             tracked = self._tracker.get(client_id)
@@ -61,6 +63,10 @@ class History:
         if not found and tracked is not None and not tracked.is_sending:
             tracked.is_finished = True
             return [tracked.refusal] if tracked.refusal is not None else []
+        if found and is_inherited:
+            told = {update.trade_id for update in found if isinstance(update, Fill)}
+            others = await self.fills_since(symbol, found[0].time)
+            found += [fill for fill in others if fill.trade_id not in told]
         return found
 
     async def fills_since(self, symbol: str, since: int) -> list[Fill]:

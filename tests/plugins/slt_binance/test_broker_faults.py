@@ -329,6 +329,25 @@ async def test_forced_closes_come_with_their_cause(desk, venue, act, cause):
     assert (await desk.account()).positions == ()
 
 
+@pytest.mark.parametrize(
+    ("act", "cause"), [("liquidation", FillCause.LIQUIDATION), ("adl", FillCause.AUTO_DELEVERAGING)]
+)
+async def test_forced_close_between_two_processes_is_told_with_the_orders_of_the_first(
+    desk, venue, open_desk, act, cause
+):
+    entry = await desk.entered()
+    stop, target = await desk.protect(95.0, 105.0)
+    getattr(venue.exchange, f"force_{act}")("key-at-the-local-exchange", "BTCUSDT")
+    again = await open_desk()
+    told = []
+    for order in (entry, stop, target):
+        told += await again.hooks.slt_query_order(symbol="BTCUSDT", client_id=order.client_id)
+    forced = [u for u in told if isinstance(u, Fill) and u.cause is cause]
+    assert [(f.side, f.quantity, f.price) for f in forced] == [(-1, 1.0, PRICE)]
+    ids = Counter(u.trade_id for u in told if isinstance(u, Fill))
+    assert set(ids.values()) == {1}
+
+
 async def test_delisting_settles_and_ends_resting_orders(desk, venue):
     await desk.entered()
     stop, target = await desk.protect(95.0, 105.0)
