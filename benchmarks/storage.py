@@ -1,6 +1,6 @@
 """What storing costs: the engine's side, the journal, batches, a bulk load, each hot query with and without its index.
 
-``python benchmarks/storage.py`` takes a minute on a private server in a temporary folder; ``--trades 1000000`` some more.
+``python benchmarks/storage.py`` takes a minute, on a private server in a temporary folder; ``--trades 1000000`` more.
 """
 
 from __future__ import annotations
