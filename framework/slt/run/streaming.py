@@ -150,7 +150,8 @@ class _Driver:
             self._bars_until = progress["bars_until"]
         else:
             await adopt_past(assembly, session)
-        now = max(assembly.market.start, self._time)
+        self._clock.note(assembly.market.start)
+        now = self._now()
         if (days := assembly.settings.run.warm_days) > 0:
             since = max(self._bars_until, now - round(days * _DAY_MS))
             self._bars_until = max(self._bars_until, await warm_up(assembly, session, since, now))

@@ -47,8 +47,11 @@ class CloseDesk:
         self._guard.protect(holding)
 
     def check_cover(self, holding: Holding) -> None:
-        """Close a position that has been without an acknowledged stop for too long."""
-        if holding.position.closing or not self._guard.is_overdue(holding):
+        """Close a position that has been without an acknowledged stop for too long; half-way there, ask for it."""
+        if holding.position.closing:
+            return
+        if not self._guard.is_overdue(holding):
+            self._guard.ask_when_late(holding)
             return
         symbol, seconds = holding.position.symbol, self._core.setup.risk.stop_ack_seconds
         self._core.alert(

@@ -321,7 +321,8 @@ class Engine:
 
     def _entries_halted(self, event: EntriesHalted) -> None:
         core = self._core
-        is_news = bool(event.reason) and event.source not in core.gates.state.halts
+        # That a run compares its books before it trades is the rule, and no news.
+        is_news = bool(event.reason) and event.source not in {BOOKS, *core.gates.state.halts}
         core.halt(event.reason, event.source)
         if is_news:
             core.alert("entries_halted", "Entries are halted; positions stay managed", event.reason)

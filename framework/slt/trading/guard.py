@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from slt.events import QueryOrder
 from slt.trading.orders import send, take_back
 from slt.types import OrderRole, OrderType
 
@@ -78,10 +79,17 @@ class Guard:
         elif holding.uncovered_since is None:
             holding.uncovered_since = self._core.clock
 
-    def is_overdue(self, holding: Holding) -> bool:
-        """Whether a part of the position has had no acknowledged stop for longer than is allowed."""
-        since = holding.uncovered_since
-        return since is not None and self._core.clock - since >= self._core.setup.risk.stop_ack_seconds * 1000
+    def is_overdue(self, holding: Holding, share: float = 1.0) -> bool:
+        """Whether a part of the position has had no acknowledged stop for (a share of) the time that is allowed."""
+        since, allowed = holding.uncovered_since, self._core.setup.risk.stop_ack_seconds * 1000
+        return since is not None and self._core.clock - since >= allowed * share
+
+    def ask_when_late(self, holding: Holding) -> None:
+        """Ask once for a stop whose acknowledgement is late: only the word of it may have been lost."""
+        stop = holding.stop
+        if self.is_overdue(holding, 0.5) and stop.client_id and not stop.is_acknowledged and not stop.is_asked:
+            stop.is_asked = True
+            self._core.emit(QueryOrder(self._core.time, holding.position.symbol, stop.client_id))
 
     def _rest(self, holding: Holding, resting: Resting, role: OrderRole, kind: OrderType, price: float) -> None:
         if resting.client_id and (not resting.is_acknowledged or self._fits(resting.client_id, holding)):
@@ -90,7 +98,7 @@ class Guard:
             resting.replaced.append(resting.client_id)
         quantity = holding.position.quantity
         resting.client_id = send(self._core, holding, role, kind, quantity, stop_price=price, reason=str(role))
-        resting.is_acknowledged = False
+        resting.is_acknowledged = resting.is_asked = False
 
     def _fits(self, client_id: str, holding: Holding) -> bool:
         quantity = holding.position.quantity

@@ -58,11 +58,13 @@ class Resting:
     Attributes:
         client_id: The newest one; empty = none.
         is_acknowledged: Whether the exchange has confirmed it.
+        is_asked: Whether the exchange has been asked for it, because its word was late.
         replaced: Acknowledged ones before it, oldest first, that are cancelled once it is acknowledged.
     """
 
     client_id: str = ""
     is_acknowledged: bool = False
+    is_asked: bool = False
     replaced: list[str] = field(factory=list)
 
 

@@ -7,6 +7,7 @@ without faults is the same however fast the machine.
 from __future__ import annotations
 
 import asyncio
+import pickle
 from types import SimpleNamespace
 
 import numpy as np
@@ -31,8 +32,8 @@ class Faults:
     """What goes wrong next; each entry is used up by one call of its kind.
 
     Attributes:
-        submit: ``lost`` (accepted, the answer is lost), ``unsent`` (never arrives), ``slow`` (a while), or a role to
-            which the fault applies: ``(fault, role)``.
+        submit: ``lost`` (accepted, the answer is lost), ``silent`` (the answer comes over the event stream), ``unsent``
+            (never arrives), ``slow`` (a while), or with the role to which the fault applies: ``(fault, role)``.
         query: ``away`` (no answer).
     """
 
@@ -65,6 +66,19 @@ class Exchange:
         self.sent, self.cancelled, self.asked, self.read = [], [], [], 0
         self.naked_since, self.longest_naked = {}, 0
         self.strangers = ()
+        self.before_submit = self.after_submit = None
+
+    def image(self):
+        """The exchange as it is now, for `from_image`: what a client's death leaves as it is."""
+        return pickle.dumps((self.book.snapshot(), self.time, self.sent))
+
+    @classmethod
+    def from_image(cls, rules, image):
+        """An exchange as it was."""
+        exchange = cls(rules)
+        state, exchange.time, exchange.sent = pickle.loads(image)
+        exchange.book.restore(state)
+        return exchange
 
     # -- the market's side
 
@@ -102,11 +116,17 @@ class Exchange:
         await asyncio.sleep(0.3 if fault == "slow" else 0)
         if fault == "unsent":
             raise BrokerError("connection reset")
+        if self.before_submit is not None:
+            self.before_submit(order)
         self.sent.append(order)
         events = self.book.submit(evolve(order, level=None))
+        if self.after_submit is not None:
+            self.after_submit(order)
         if fault == "lost":
             raise BrokerError("no answer")
         if fault == "silent":
+            for event in events:
+                self.tell(event)
             return []
         return events
 
@@ -168,10 +188,11 @@ class Stream:
         blocks: The bars.
         exchange: Whose prices move along; None: a simulated broker's do, by what is read here.
         skip: Rows (from 0) whose waves never come, as after a cut connection.
+        first: Row to begin with.
     """
 
-    def __init__(self, blocks, exchange=None, skip=frozenset()):
-        self.blocks, self.exchange, self.skip = blocks, exchange, skip
+    def __init__(self, blocks, exchange=None, skip=frozenset(), first=0):
+        self.blocks, self.exchange, self.skip, self.first = blocks, exchange, skip, first
         self.items, self.watched, self.driver = asyncio.Queue(), frozenset(), None
         self.is_done, self.rows, self.on_row = False, 0, None
 
@@ -186,7 +207,10 @@ class Stream:
     async def run(self):
         for bars in self.blocks:
             for row in range(len(bars)):
-                await self.play(bars, row)
+                if self.rows >= self.first:
+                    await self.play(bars, row)
+                else:
+                    self.rows += 1
         self.is_done = True
         await asyncio.Event().wait()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import sys
 from pathlib import Path
 
@@ -10,8 +11,9 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from slt.run.proving import prove_session
 from streaming_kit import Exchange, Stream, facts, live, recorded, recording, settings_of
+
+from slt.run.proving import prove_session
 
 
 @pytest.fixture
@@ -53,3 +55,183 @@ async def test_session_of_every_kind_comes_out_byte_equal(tmp_path, monkeypatch,
         assert proof.events > 700
         assert proof.commands > 100
         assert proof.parts == 2, "the second begins with the snapshot of the stop"
+
+
+async def trade(
+    tmp_path, monkeypatch, market, *, name="live", faults=(), rows=3, exchange=None, skip=frozenset(), **more
+):
+    """A live run over the first blocks; returns it with its exchange."""
+    about, bars, rules = market
+    folder = tmp_path / name
+    folder.mkdir(exist_ok=True)
+    exchange = exchange or Exchange(rules)
+    exchange.faults.submit.extend(faults)
+    stream = Stream(bars[:rows], exchange, skip)
+    settings = more.pop("settings", None) or settings_of(folder)
+    return await live(monkeypatch, settings, stream, exchange, market=about, **more), exchange
+
+
+def agree(life, exchange):
+    """The books are the exchange's, and every position has a stop of its size."""
+    portfolio = life.engine.portfolio
+    held = {p.symbol: p.side * p.quantity for p in exchange.book.positions()}
+    ours = {s: h.position.side * h.position.quantity for s, h in portfolio.holdings.items()}
+    assert ours == pytest.approx(held)
+    assert portfolio.wallet == pytest.approx(exchange.book.wallet)
+    for symbol in held:
+        stops = [o for o in exchange.book.open_orders(symbol) if o.role == "stop"]
+        assert [o.quantity for o in stops] == [pytest.approx(abs(held[symbol]))]
+    return True
+
+
+@pytest.mark.parametrize(
+    "faults", [["lost"] * 40, ["silent"] * 40, ["lost", "silent"] * 20], ids=["answers lost", "answers late", "both"]
+)
+async def test_lost_answers_change_no_trade_and_send_nothing_twice(tmp_path, monkeypatch, market, faults):
+    plain, _ = await trade(tmp_path, monkeypatch, market, name="plain")
+    life, exchange = await trade(tmp_path, monkeypatch, market, faults=faults)
+    assert len(plain.trades) > 3
+    assert facts(life.trades) == facts(plain.trades)
+    assert len({order.client_id for order in exchange.sent}) == len(exchange.sent)
+    assert agree(life, exchange)
+
+
+async def test_entry_that_never_arrived_is_no_position_and_is_not_sent_again(tmp_path, monkeypatch, market):
+    life, exchange = await trade(tmp_path, monkeypatch, market, faults=[("unsent", "entry")])
+    first = next(r for r in life.assembly.engine.portfolio.retired_entries)
+    assert first not in {order.client_id for order in exchange.sent}
+    assert agree(life, exchange)
+
+
+async def test_stop_that_never_arrived_closes_the_position_unprotected(tmp_path, monkeypatch, market):
+    life, exchange = await trade(tmp_path, monkeypatch, market, faults=[("unsent", "stop")])
+    assert life.trades[0].exit == "unprotected"
+    assert agree(life, exchange)
+
+
+async def test_close_that_never_arrived_is_tried_again(tmp_path, monkeypatch, market):
+    life, exchange = await trade(tmp_path, monkeypatch, market, faults=[("unsent", "exit")] * 2)
+    plain, _ = await trade(tmp_path, monkeypatch, market, name="plain")
+    assert [t.exit for t in life.trades][:1] == [t.exit for t in plain.trades][:1]
+    assert agree(life, exchange)
+
+
+async def test_position_that_a_person_closed_is_booked_as_closed(tmp_path, monkeypatch, market):
+    about, bars, rules = market
+    exchange = Exchange(rules)
+    stream = Stream(bars[:3], exchange)
+    closed = []
+
+    async def meddle(row):
+        positions = exchange.book.positions()
+        if positions and not closed:
+            symbol = positions[0].symbol
+            closed.append(symbol)
+            for order in list(exchange.book.open_orders(symbol)):
+                exchange.book.cancel(symbol, order.client_id, exchange.time)
+            slot = exchange.book._slots[symbol]
+            exchange.book._account.trade(symbol, slot, -slot.quantity, slot.last, 0.0)
+            stream.driver._reader.ask("the test")
+
+    stream.on_row = meddle
+    life = await live(monkeypatch, settings_of(tmp_path), stream, exchange, market=about)
+    assert life.trades[0].exit == "reconciled"
+    assert agree(life, exchange)
+
+
+async def test_event_stream_that_is_down_halts_entries_and_loses_no_fill(tmp_path, monkeypatch, market):
+    about, bars, rules = market
+    plain, _ = await trade(tmp_path, monkeypatch, market, name="plain")
+    exchange = Exchange(rules)
+    stream = Stream(bars[:3], exchange)
+    opened = (plain.trades[0].entry_time - about.start) // 60_000
+    ended = (plain.trades[0].exit_time - about.start) // 60_000
+
+    async def cut(row):
+        if row == opened + 1:
+            exchange.link(is_up=False, reason="cut")
+        elif row == ended + 3:
+            exchange.link(is_up=True)
+
+    stream.on_row = cut
+    life = await live(monkeypatch, settings_of(tmp_path), stream, exchange, market=about)
+    assert facts(life.trades)[0] == facts(plain.trades)[0]
+    assert agree(life, exchange)
+
+
+class Death:
+    """What a process that is killed leaves: its folder and the exchange, as they are at that moment."""
+
+    def __init__(self, folder):
+        self.folder, self.image, self.row = folder, None, 0
+
+    def strike(self, life_folder, exchange, row):
+        shutil.copytree(life_folder / "runs", self.folder / "runs")
+        self.image, self.row = exchange.image(), row
+
+
+async def rise(death, monkeypatch, market):
+    """The same command again, after a death."""
+    about, bars, rules = market
+    exchange = Exchange.from_image(rules, death.image)
+    stream = Stream(bars[:3], exchange, first=death.row)
+    folder = death.folder.with_name("killed")
+    shutil.rmtree(folder / "runs")
+    shutil.copytree(death.folder / "runs", folder / "runs")
+    life = await live(monkeypatch, settings_of(folder), stream, exchange, market=about)
+    assert life.assembly.folder.is_resumed
+    return life, exchange
+
+
+async def test_killed_between_bars_goes_on_to_the_same_trades_and_byte_equal(tmp_path, monkeypatch, market):
+    about, bars, rules = market
+    plain, _ = await trade(tmp_path, monkeypatch, market, name="plain")
+    held = [(t.entry_time - about.start) // 60_000 + 2 for t in plain.trades[:2]]
+    rows = sorted({100, 441, *held, 600})
+    exchange = Exchange(rules)
+    stream = Stream(bars[:3], exchange)
+    deaths = {row: Death(tmp_path / f"death-{row}") for row in rows}
+
+    async def strike(row):
+        if row in deaths:
+            deaths[row].strike(tmp_path / "killed", exchange, row)
+
+    stream.on_row = strike
+    (tmp_path / "killed").mkdir()
+    await live(monkeypatch, settings_of(tmp_path / "killed"), stream, exchange, market=about)
+    for row, death in deaths.items():
+        life, exchange = await rise(death, monkeypatch, market)
+        assert facts(life.trades) == facts(plain.trades), f"killed before row {row}"
+        assert agree(life, exchange)
+        proof = await asyncio.to_thread(prove_session, life.session_folder)
+        assert proof.difference is None
+
+
+@pytest.mark.parametrize("moment", ["before_submit", "after_submit"])
+@pytest.mark.parametrize("number", [1, 2, 3, 4, 6])
+async def test_killed_in_the_middle_of_an_order_loses_and_doubles_nothing(
+    tmp_path, monkeypatch, market, moment, number
+):
+    about, bars, rules = market
+    exchange = Exchange(rules)
+    stream = Stream(bars[:3], exchange)
+    death, count = Death(tmp_path / "death"), []
+
+    def strike(order):
+        count.append(order)
+        if len(count) == number:
+            death.strike(tmp_path / "killed", exchange, stream.rows + 1)
+
+    setattr(exchange, moment, strike)
+    (tmp_path / "killed").mkdir()
+    await live(monkeypatch, settings_of(tmp_path / "killed"), stream, exchange, market=about)
+    life, exchange = await rise(death, monkeypatch, market)
+    assert agree(life, exchange)
+    assert len({order.client_id for order in exchange.sent}) == len(exchange.sent)
+    assert exchange.longest_naked == 0
+    assert life.engine.portfolio.wallet == pytest.approx(
+        life.engine.portfolio.initial_equity
+        + sum(t.net_pnl for t in life.trades)
+        + sum(h.gross - h.fees - h.funding for h in life.engine.portfolio.holdings.values())
+    )
+    assert life.engine.portfolio.initial_equity == pytest.approx(10_000.0), "every fill is booked, none made up"

@@ -72,6 +72,15 @@ def test_stop_without_acknowledgement_closes_the_position_after_the_configured_t
     assert look.orders(beat(desk, filled + 6000)) == [], "once"
 
 
+def test_stop_whose_word_is_late_is_asked_for_once_before_the_position_is_closed(bench, look):
+    desk = bench(risk=RiskConfig(stop_ack_seconds=5.0))
+    filled = look.start + 2 * look.minute
+    stop, _ = look.orders(desk.fill(entry_order(desk, look), 100.0, time=filled))
+    assert [asked(beat(desk, filled + after)) for after in (2000, 2500, 3000)] == [[], [stop.client_id], []]
+    desk.accept(stop, time=filled + 3100)
+    assert look.orders(beat(desk, filled + 6000)) == []
+
+
 def test_stop_acknowledged_in_time_keeps_the_position(bench, look):
     desk = bench()
     filled = look.start + 2 * look.minute
