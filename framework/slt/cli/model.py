@@ -83,7 +83,7 @@ def promote_model(version: int, strategy: str | None, run_id: str | None, config
         _check_artefact(chosen, hooks)
         newest = stored.run(None)
         row = promote_by_hand(chosen, newest.id, await _all_of(stored, chosen))
-        await stored.storage.slt_write_records(records=[row])
+        await stored.write(row)
         return row
 
     row = with_storage(config_path, work)
@@ -103,7 +103,7 @@ def roll_back_model(strategy: str | None, run_id: str | None, config_path: Path)
         pile = pile_of(rows)
         if not pile:
             raise SltError(f"run {shelf.run.id}: no model is in force (UNTRAINED); there is nothing to roll back")
-        await stored.storage.slt_write_records(records=[roll_back(pile[0])])
+        await stored.write(roll_back(pile[0]))
         rest = pile_of([roll_back(m) if m.id == pile[0].id else m for m in rows])
         return pile[0], rest[0] if rest else None
 

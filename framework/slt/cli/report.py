@@ -33,10 +33,10 @@ def report(run_id: str | None, output: Path | None, config_path: Path) -> None:
 
 
 async def _read(stored: Stored, run_id: str | None) -> tuple[Run, list[Trade], list[EquityPoint], list[ModelVersion]]:
-    run = stored.run(run_id)
+    run, reader = stored.run(run_id), stored.reader
     return (
         run,
-        await stored.records(Trade, run),
-        await stored.records(EquityPoint, run),
-        await stored.records(ModelVersion, run),
+        list(await reader.read(Trade, run_id=run.id)),
+        list(await reader.read(EquityPoint, run_id=run.id)),
+        list(await reader.read(ModelVersion, run_id=run.id)),
     )

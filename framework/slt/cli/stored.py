@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import frozen
@@ -11,6 +12,7 @@ from slt.config import nearest
 from slt.errors import SltError
 from slt.loader import build_plugins, read_whole_config
 from slt.storage.contract import Query
+from slt.storage.reader import Reader, make_reader
 from slt.types import Run
 
 if TYPE_CHECKING:
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from slt.hookspecs import StorageSpecs
+    from slt.types import Record
 
 __all__ = ["Stored", "with_storage"]
 
@@ -32,11 +35,13 @@ class Stored:
 
     Attributes:
         storage: The open storage.
+        reader: The same behind the cache: for statistics, which may be some seconds old.
         name: Name of the configuration's runs.
         runs: Every stored run.
     """
 
     storage: StorageSpecs
+    reader: Reader
     name: str
     runs: tuple[Run, ...]
 
@@ -57,6 +62,11 @@ class Stored:
         shown = more + ", ".join(ids[-_IDS_SHOWN:])
         raise SltError(f"no run `{run_id}` is stored{nearest(run_id, ids)} (stored: {shown})")
 
+    async def write(self, record: Record) -> None:
+        """Store one record, and tell the cache of it."""
+        await self.storage.slt_write_records(records=[record])
+        self.reader.wrote([record])
+
     async def records(self, kind: type[R], run: Run, **query: Any) -> list[R]:
         """The records of one type of a run; `query` as in `slt.storage.contract.Query`."""
         found = await self.storage.slt_read_records(query=Query(kind, run_id=run.id, **query))  # type: ignore[arg-type] # a record
@@ -70,17 +80,21 @@ def with_storage(config_path: Path, work: Callable[[Stored], Awaitable[T]]) -> T
         SltError: Nothing is stored there, or the configuration or the storage cannot be used.
     """
     settings = read_whole_config(config_path)
-    storage = build_plugins(settings).storage
+    plugins = build_plugins(settings)
+    storage = plugins.storage
 
     async def opened() -> T:
-        try:
+        async with AsyncExitStack() as stack:
+            if plugins.cache is not None:
+                await plugins.cache.hooks.slt_open_cache()
+            stack.push_async_callback(storage.hooks.slt_close_storage)
             text = await storage.hooks.slt_open_storage()
+            reader = make_reader(settings, plugins, is_writer=False)
+            stack.push_async_callback(reader.close)
             runs = [r for r in await storage.hooks.slt_read_records(query=Query(Run)) if isinstance(r, Run)]
             if not runs:
                 raise SltError(f"no run is stored in {storage.name}: {text}")
-            return await work(Stored(storage.hooks, settings.run.name, tuple(runs)))
-        finally:
-            await storage.hooks.slt_close_storage()
+            return await work(Stored(storage.hooks, reader, settings.run.name, tuple(runs)))
 
     return asyncio.run(opened())
 

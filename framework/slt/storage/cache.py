@@ -10,6 +10,10 @@ older is given out by this cache, wherever it lies and whoever is loading it at 
   values for these tags are not believed by this process until it has taken the new stamps; another process may see what
   was true before, for ``shared_seconds`` in the plugin and as long again in its own memory.
 
+A process that does the writing (``is_writer``) knows that its answers are still true, and renews them in the plugin
+while it goes on asking: other processes then find them there and need not ask the storage. Where the stamps have
+changed meanwhile, somebody else has written, and the answer is dropped from memory as well.
+
 The plugin may be away, slow or wrong in form: it has ``budget_ms``, and after ``failures`` failures in a row it is left
 alone for a while that grows. Then the storage is asked, as if there were no plugin. Equal questions asked at the same
 time are one question to the storage.
@@ -24,13 +28,13 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from attrs import define, field, frozen
+from attrs import define, frozen
 from cachetools import TTLCache
 
-from slt.log import get_logger
+from slt.storage._guard import GuardedPlugin
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Iterable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from slt.config import CacheConfig
     from slt.hookspecs import CacheSpecs
@@ -38,12 +42,10 @@ if TYPE_CHECKING:
 __all__ = ["Cache", "CacheStatus", "Codec"]
 
 T = TypeVar("T")
-R = TypeVar("R")
 _STAMP = 16
 _STAMP_TTL_MS = 86_400_000
 """A stamp that is gone makes the values stored under it worthless, which costs a question and no more."""
 _CLOSE_SECONDS = 0.5
-_log = get_logger("error")
 
 
 @frozen
@@ -118,8 +120,11 @@ class Cache:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         seconds = config.memory_seconds if is_writer else min(config.memory_seconds, config.shared_seconds)
-        self._memory: TTLCache[str, tuple[Any, tuple[int, ...]]] = TTLCache(config.entries, seconds, clock)
-        self._shared = _Shared(plugin, config, clock) if plugin is not None else None
+        self._memory: TTLCache[str, _Entry] = TTLCache(config.entries, seconds, clock)
+        self._is_writer = is_writer
+        self._clock = clock
+        self._renewals: set[asyncio.Task[None]] = set()
+        self._shared = GuardedPlugin(plugin, config, clock) if plugin is not None else None
         self._max_bytes = config.max_kib << 10
         self._ttl_ms = max(1, round(config.shared_seconds * 1000))
         self._scope = hashlib.sha256(scope.encode()).hexdigest()[:16]
@@ -146,9 +151,11 @@ class Cache:
         """
         versions = self._versions(tags)
         kept = self._memory.get(key)
-        if kept is not None and kept[1] == versions:
+        if kept is not None and kept.versions == versions:
             self._counts["memory"] += 1
-            value: T = kept[0]
+            if self._is_writer and self._clock() - kept.shared_at >= self._ttl_ms / 2000:
+                self._renew(key, tags, kept, codec)
+            value: T = kept.value
             return value
         flight = (key, versions)
         task = self._loads.get(flight)
@@ -191,7 +198,7 @@ class Cache:
         """Take the new stamps to the plugin if that is quick, then let it go; twice is no error."""
         if self._marking is not None and self._shared is not None and not self._shared.is_paused:
             await asyncio.wait({self._marking}, timeout=_CLOSE_SECONDS)
-        tasks = [*self._loads.values(), *([self._marking] if self._marking is not None else [])]
+        tasks = [*self._loads.values(), *self._renewals, *([self._marking] if self._marking is not None else [])]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -208,20 +215,40 @@ class Cache:
                 self._counts["undecodable"] += 1
             else:
                 self._counts["shared"] += 1
-                self._keep(key, tags, before, value)
+                self._keep(key, tags, before, value, stamps)
                 return value
         self._counts["miss"] += 1
         value = await load()
-        if self._keep(key, tags, before, value) and stamps:
+        if self._keep(key, tags, before, value, stamps) and stamps:
             await self._share(key, tags, stamps, value, codec)
         return value
 
-    def _keep(self, key: str, tags: tuple[str, ...], before: tuple[int, ...], value: object) -> bool:
+    def _keep(
+        self, key: str, tags: tuple[str, ...], before: tuple[int, ...], value: object, stamps: tuple[bytes, ...]
+    ) -> bool:
         """Keep an answer in memory, unless a write has been told since the question; whether it was kept."""
         if self._versions(tags) != before:
             return False
-        self._memory[key] = (value, before)
+        self._memory[key] = _Entry(value, before, stamps, self._clock())
         return True
+
+    def _renew(self, key: str, tags: tuple[str, ...], entry: _Entry, codec: Codec[Any]) -> None:
+        """Let an answer that is still true live on in the plugin, without making anybody wait."""
+        entry.shared_at = self._clock()
+        if self._shared is None or self._shared.is_paused or not self._unmarked.isdisjoint(tags):
+            return
+        task = asyncio.get_running_loop().create_task(self._share_again(key, tags, entry, codec))
+        self._renewals.add(task)
+        task.add_done_callback(self._renewals.discard)
+
+    async def _share_again(self, key: str, tags: tuple[str, ...], entry: _Entry, codec: Codec[Any]) -> None:
+        stamps, _ = await self._look_up(key, tags)
+        if not stamps:
+            return
+        if stamps == entry.stamps:
+            await self._share(key, tags, stamps, entry.value, codec)
+        elif self._memory.get(key) is entry:
+            del self._memory[key]
 
     async def _look_up(self, key: str, tags: tuple[str, ...]) -> tuple[tuple[bytes, ...], bytes | None]:
         """The tags' stamps, empty where none can be had, and what the plugin has for the question under them."""
@@ -300,68 +327,10 @@ class Cache:
 
 
 @define(eq=False)
-class _Shared:
-    """The plugin behind its budget and its breaker."""
+class _Entry:
+    """An answer in memory, with what its tags' versions and stamps were before it was loaded."""
 
-    _plugin: CacheSpecs
-    _config: CacheConfig
-    _clock: Callable[[], float]
-    failures: int = 0
-    skipped: int = 0
-    last_error: str = ""
-    _in_a_row: int = 0
-    _closed_until: float = 0.0
-    _pause: float = 0.0
-    _is_trying: bool = field(default=False)
-
-    @property
-    def is_paused(self) -> bool:
-        return self._in_a_row >= self._config.failures
-
-    @property
-    def pause_left(self) -> float:
-        """Seconds until it may be asked again."""
-        return max(self._closed_until - self._clock(), 0.0) if self.is_paused else 0.0
-
-    async def ask(self, question: Callable[[CacheSpecs], Coroutine[Any, Any, R]]) -> R | None:
-        """The plugin's answer; None where it fails, takes too long, or is left alone."""
-        is_trial = self.is_paused
-        if is_trial and (self._is_trying or self.pause_left > 0.0):
-            self.skipped += 1
-            return None
-        self._is_trying = is_trial
-        try:
-            async with asyncio.timeout(self._config.budget_ms / 1000):
-                answer = await question(self._plugin)
-        except Exception as error:  # noqa: BLE001 - whatever a plugin raises, the storage below has the answer
-            self._fail(error)
-            return None
-        finally:
-            if is_trial:
-                self._is_trying = False
-        if self.is_paused:
-            get_logger("lifecycle").info("cache answers again")
-        self._in_a_row, self._pause = 0, 0.0
-        return answer
-
-    async def close(self) -> None:
-        try:
-            async with asyncio.timeout(_CLOSE_SECONDS):
-                await self._plugin.slt_close_cache()
-        except Exception as error:  # noqa: BLE001 - what does not close must not keep the run from ending
-            _log.warning("cache failed to close", cause=type(error).__name__)
-
-    def _fail(self, error: Exception) -> None:
-        # Only the type: the text of a foreign error may quote the address with its password.
-        self.last_error = type(error).__name__
-        self.failures += 1
-        self._in_a_row += 1
-        if not self.is_paused:
-            return
-        config = self._config
-        self._pause = min(max(self._pause * 2.0, config.pause_seconds), config.max_pause_seconds)
-        if self._in_a_row == config.failures:
-            _log.warning(
-                "cache left alone, the storage is asked instead", cause=self.last_error, seconds=config.pause_seconds
-            )
-        self._closed_until = self._clock() + self._pause
+    value: Any
+    versions: tuple[int, ...]
+    stamps: tuple[bytes, ...]
+    shared_at: float

@@ -221,6 +221,45 @@ async def test_other_process_is_answered_by_the_plugin(clock, store):
     assert status.status().shared_hits == 1
 
 
+async def test_writer_that_goes_on_asking_keeps_its_answer_in_the_plugin(clock, store):
+    plugin = MemoryCache(clock=clock)
+    run = make(plugin, clock)
+    for _ in range(20):
+        await ask(run, store)
+        await asyncio.sleep(0.001)
+        clock.now += 0.6 * CONFIG.shared_seconds
+        assert await ask(make(plugin, clock, is_writer=False), store) == 1
+    assert store.asked == 1
+
+
+async def test_writer_drops_what_another_process_has_written_meanwhile(clock, store):
+    plugin = MemoryCache(clock=clock)
+    run, other = make(plugin, clock), make(plugin, clock)
+    await ask(run, store)
+    store.value = 2
+    other.tell(["t"])
+    await settled(other)
+    clock.now += 0.6 * CONFIG.shared_seconds
+    assert await ask(run, store) == 1
+    await asyncio.sleep(0.001)
+    assert [await ask(run, store), await ask(other, store)] == [2, 2]
+
+
+async def test_answer_learnt_while_the_plugin_was_away_is_shared_later_only_if_asked_anew(clock, store):
+    plugin = Faulty(clock)
+    run = make(plugin, clock)
+    plugin.fault = "raise"
+    await ask(run, store)
+    plugin.fault = None
+    clock.now += 0.6 * CONFIG.shared_seconds
+    for _ in range(3):
+        assert await ask(run, store) == 1
+        await asyncio.sleep(0.001)
+    assert store.asked == 2
+    assert await ask(make(plugin, clock), store) == 1
+    assert store.asked == 2
+
+
 async def test_other_process_sees_a_write_once_the_plugin_has_been_told(clock, store):
     plugin = MemoryCache(clock=clock)
     run, status = make(plugin, clock), make(plugin, clock, is_writer=False)
