@@ -4,6 +4,9 @@
 
     python deploy/check_image.py            # a fresh virtual environment, pip install, then the checks
     python deploy/check_image.py --keep     # leave the folder for a look
+    python deploy/check_image.py --python /usr/bin/python3
+
+The last one is for an interpreter in a home folder that the user without rights cannot enter.
 
 Only what the Dockerfile copies is there. As root, everything after the installation runs as a user without rights, as
 in the image: a paper run is started, found healthy by the health check, stopped with SIGTERM, and resumed.
@@ -52,7 +55,7 @@ def copies(dockerfile: str) -> list[tuple[str, str]]:
     return found
 
 
-def install(folder: Path) -> Path:
+def install(folder: Path, python: str) -> Path:
     """The first stage: copy the sources, make the environment, install. Returns the environment."""
     dockerfile = (ROOT / "deploy" / "Dockerfile").read_text(encoding="utf-8")
     source = folder / "src"
@@ -65,7 +68,7 @@ def install(folder: Path) -> Path:
             shutil.copy(ROOT / name, place)
     extras = re.search(r"pip install .*\"\.(\[.*\])\"", dockerfile)
     environment = folder / "opt" / "slt"
-    run([sys.executable, "-m", "venv", environment])
+    run([python, "-m", "venv", environment])
     run([environment / "bin" / "pip", "install", "--quiet", f".{extras[1] if extras else ''}"], cwd=source)
     shutil.rmtree(source)
     return environment
@@ -144,11 +147,12 @@ def main() -> None:
     """Carry out the steps."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--keep", action="store_true", help="leave the folder")
-    keep = parser.parse_args().keep
+    parser.add_argument("--python", default=sys.executable, help="the interpreter of the environment")
+    given = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="slt-image-"))
     folder.chmod(0o755)
     try:
-        environment = install(folder)
+        environment = install(folder, given.python)
         shutil.copy(ROOT / "deploy" / "healthcheck.py", environment / "healthcheck.py")
         home = folder / "var" / "lib" / "slt"
         home.mkdir(parents=True)
@@ -156,7 +160,7 @@ def main() -> None:
             os.chown(home, USER, USER)
         check(environment, home)
     finally:
-        if not keep:
+        if not given.keep:
             shutil.rmtree(folder, ignore_errors=True)
 
 

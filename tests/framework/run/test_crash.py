@@ -242,6 +242,21 @@ async def test_loop_that_is_stuck_ends_the_process_with_its_stacks_written(tmp_p
     assert '"run resumed"' in resumed.said
 
 
+async def test_model_fits_raise_no_alarm(tmp_path, start):
+    learning = """
+[features.ict]
+warmup_candles = 24
+[learning]
+fit_every_trades = 4
+[gate]
+min_samples = 20
+"""
+    process = await start(plugins='model = "xgboost"\nfeatures = ["ict"]', more=learning, command=python(""))
+    assert await process.end() == 0
+    assert '"fit judged"' in process.said
+    assert not (tmp_path / "runs" / "t-001" / "watchdog.txt").exists()
+
+
 async def test_long_blocks_raise_no_alarm(tmp_path, start):
     process = await start(command=python(SLOW_BLOCKS))
     assert await process.end() == 0
