@@ -74,31 +74,31 @@ class Logger:
         self._bound = dict(bound or {})
         self._logger = logging.getLogger(f"{ROOT}.{category}")
 
-    def bind(self, **fields: Any) -> Logger:
+    def bind(self, /, **fields: Any) -> Logger:
         """A logger that adds `fields` to every line."""
         return Logger(self.category, {**self._bound, **fields})
 
-    def debug(self, event: str, **fields: Any) -> None:
+    def debug(self, event: str, /, **fields: Any) -> None:
         """Write a line for whoever looks for a fault."""
         self._write(logging.DEBUG, event, fields)
 
-    def info(self, event: str, **fields: Any) -> None:
+    def info(self, event: str, /, **fields: Any) -> None:
         """Write a line that a person may want to see."""
         self._write(logging.INFO, event, fields)
 
-    def warning(self, event: str, **fields: Any) -> None:
+    def warning(self, event: str, /, **fields: Any) -> None:
         """Write a line that a person should see; slt goes on as before."""
         self._write(logging.WARNING, event, fields)
 
-    def error(self, event: str, **fields: Any) -> None:
+    def error(self, event: str, /, **fields: Any) -> None:
         """Write a line about something that did not work. ``exc_info=True`` or an exception adds the traceback."""
         self._write(logging.ERROR, event, fields)
 
-    def exception(self, event: str, **fields: Any) -> None:
+    def exception(self, event: str, /, **fields: Any) -> None:
         """`error` with the traceback of the exception being handled."""
         self._write(logging.ERROR, event, {"exc_info": True, **fields})
 
-    def critical(self, event: str, **fields: Any) -> None:
+    def critical(self, event: str, /, **fields: Any) -> None:
         """Write a line about something that ends the run or endangers money."""
         self._write(logging.CRITICAL, event, fields)
 

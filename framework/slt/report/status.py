@@ -98,7 +98,7 @@ def _figures(view: StatusView) -> list[tuple[str, str, str]]:
         ("Equity", money(vitals["equity"], _CURRENCY) + risk, ""),
         (
             "Today",
-            f"{signed(standing.day_pnl, _CURRENCY)} net, {integer(standing.day_trades)} trades{won}",
+            f"{signed(standing.day_pnl, _CURRENCY)} net, {_trades_in_words(standing.day_trades)}{won}",
             _tone(standing.day_pnl),
         ),
         ("Win rate", recent, ""),
@@ -194,6 +194,10 @@ def _cell(cell: str, text: type[Text]) -> Text:
         else ""
     )
     return text(cell.removeprefix("stop ").removeprefix("target "), style=tone)
+
+
+def _trades_in_words(count: int) -> str:
+    return "1 trade" if count == 1 else f"{integer(count)} trades"
 
 
 def _side(side: int) -> str:

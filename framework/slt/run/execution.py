@@ -178,6 +178,7 @@ async def _services(assembly: Assembly, lifecycle: LifecycleManager) -> AsyncIte
             if settings.run.mode != "backtest":
                 session.diary = Diary()
                 register_stop(lifecycle, "upkeep", upkeep.stop)
+                register_stop(lifecycle, "figures", upkeep.vitals.refresh)
                 services += upkeep.start(tasks)
             if worker is not None:
                 register_stop(lifecycle, "fits", partial(_stop_fits, session, worker))

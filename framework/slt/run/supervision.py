@@ -43,7 +43,8 @@ STOPS: dict[str, tuple[int, float]] = {
     "writer": (30, 3.0),
     "lock": (35, 0.5),
     "broker": (40, 1.0),
-    "cache": (45, 1.0),
+    "figures": (42, 0.5),
+    "cache": (45, 0.5),
     "storage": (50, 4.0),
     "upkeep": (60, 1.0),
 }

@@ -1,0 +1,182 @@
+"""``slt status`` on runs that stopped, were killed, go on, or never were."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+
+import pytest
+
+from slt.report.standing import Standing
+from slt.report.status import StatusView, render_status, status_lines
+
+CONFIG = """
+[run]
+name = "t"
+mode = "{mode}"
+speed = 0.0
+[plugins]
+feed = "synthetic"
+storage = "{storage}"
+strategies = ["ema_cross"]
+sizer = "fixed_risk"
+exits = ["time_stop"]
+[feeds.synthetic]
+days = 2
+symbols = ["SYN1USDT", "SYN2USDT"]
+[health]
+port = 0
+"""
+
+
+def configure(tmp_path, mode="paper", storage="file"):
+    (tmp_path / "config.toml").write_text(CONFIG.format(mode=mode, storage=storage))
+
+
+@pytest.fixture
+def played(slt, tmp_path, file_storage):
+    """The command beside a finished paper run."""
+    configure(tmp_path)
+    code, _, err = slt("run")
+    assert code == 0, err
+    return slt
+
+
+def vitals_of(tmp_path, run="t-001"):
+    return json.loads((tmp_path / "runs" / run / "health.json").read_text())
+
+
+def change(tmp_path, **changes):
+    path = tmp_path / "runs" / "t-001" / "health.json"
+    path.write_text(json.dumps(vitals_of(tmp_path) | changes))
+
+
+def test_status_of_a_finished_run_tells_score_parts_trades_and_day(played, tmp_path):
+    code, out, err = played("status")
+    lines, vitals = out.splitlines(), vitals_of(tmp_path)
+    assert (code, err) == (0, "")
+    assert lines[0].startswith("run: t-001 (paper), finished at ")
+    assert f"health: {vitals['score']:.0f} of 100, {vitals['status']}" in lines
+    assert len([line for line in lines if line.startswith("part ")]) == len(vitals["parts"]) > 10
+    assert len([line for line in lines if line.startswith("trade ")]) == 10
+    assert "positions: none open" in lines
+    assert "model: none in force (UNTRAINED)" in lines
+    assert lines[-1] == "figures: out of the storage"
+    today = next(line for line in lines if line.startswith("today: "))
+    assert f" net, {vitals['standing']['day_trades']} trade" in today
+    assert played("status", "t-001")[1] == played("status", "--once")[1] == out
+
+
+def test_status_without_its_storage_shows_the_runs_own_figures(slt, tmp_path):
+    configure(tmp_path, storage="memory")
+    assert slt("run")[0] == 0
+    _, out, _ = slt("status")
+    assert f"figures: the run's own, written {vitals_of(tmp_path)['written']}" in out.splitlines()
+    assert len([line for line in out.splitlines() if line.startswith("trade ")]) == 10
+
+
+def test_status_with_a_storage_that_is_away_says_so_and_goes_on(played, tmp_path):
+    text = (tmp_path / "config.toml").read_text().replace('"file"', '"postgres"')
+    (tmp_path / "config.toml").write_text(text)
+    url = "postgresql://slt:s3cretword@127.0.0.1:9/slt"
+    code, out, err = played("status", DATABASE_URL=url)
+    assert code == 0
+    assert "s3cretword" not in out + err
+    assert "; the storage cannot be opened (" in out.splitlines()[-1]
+
+
+def test_status_of_a_run_under_way_names_its_process(played, tmp_path):
+    change(tmp_path, state="running", written=datetime.now(UTC).isoformat())
+    assert played("status")[1].splitlines()[0] == f"run: t-001 (paper), running (process {os.getpid()})"
+
+
+def test_status_of_a_killed_run_says_that_its_process_is_gone(played, tmp_path):
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    old = datetime.fromtimestamp(time.time() - 3600, UTC).isoformat()
+    change(tmp_path, state="running", written=old, pid=gone.pid)
+    first = played("status")[1].splitlines()[0]
+    assert f"process {gone.pid} is gone since" in first
+    assert first.endswith("the same command resumes the run")
+    change(tmp_path, pid=os.getpid())
+    assert f"process {os.getpid()} gives no sign of life since" in played("status")[1].splitlines()[0]
+
+
+def test_status_shows_positions_halts_and_channels(played, tmp_path):
+    position = {
+        "id": "p1", "symbol": "SYN1USDT", "side": -1, "strategy": "ema_cross", "entry_time": 1_704_067_200_000,
+        "entry_price": 100.0, "quantity": 2.0, "leverage": 3, "price": 99.0, "stop": 101.0, "target": 97.0,
+        "gain_r": 1.0, "net_gain_r": 0.9, "unrealised": 2.0, "stop_resting": False, "closing": False,
+    }  # fmt: skip
+    channel = {
+        "name": "discord", "waiting": 3, "delivered": 0, "failed": 0, "busy": 0, "uncertain": 0, "duplicates": 0,
+        "dropped": 1, "off": None,
+    }  # fmt: skip
+    off = {**channel, "name": "telegram", "off": "the token was refused"}
+    change(
+        tmp_path,
+        positions=[position],
+        waits={"storage": "the database is away"},
+        channels=[channel, off],
+        event_time=1_704_067_200_000 + 95 * 60_000,
+    )
+    lines = played("status")[1].splitlines()
+    assert (
+        "position SYN1USDT short; 1 h 35 min; 100; 99; stop 101 (NOT RESTING); target 97; +1.00 R; +2.00 USDT" in lines
+    )
+    assert "entries halted by storage: the database is away" in lines
+    assert "notices discord: 3 wait, 1 dropped" in lines
+    assert "notices telegram: switched off: the token was refused" in lines
+
+
+def test_status_on_a_terminal_draws_the_same(played, tmp_path):
+    from rich.console import Console
+
+    view = StatusView(vitals_of(tmp_path), Standing(0), "finished", "the run's own")
+    console = Console(width=120, record=True, file=open(os.devnull, "w"))  # noqa: PTH123, SIM115 - closed with the test
+    with console.file:
+        console.print(render_status(view))
+        text = console.export_text()
+    assert "t-001 (paper)" in text
+    for line in status_lines(view):
+        name, _, value = line.partition(": ")
+        if name in {"health", "equity", "today"}:
+            assert value.split(",")[0].strip() in text.replace("\N{MINUS SIGN}", "-")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("{", "is damaged; a run that goes on writes it anew within seconds"),
+        ("[]", "was written by another version of slt"),
+        ('{"run": "t-001"}', "was written by another version of slt"),
+    ],
+)
+def test_status_of_a_damaged_file_is_one_clear_line(played, tmp_path, content, words):
+    (tmp_path / "runs" / "t-001" / "health.json").write_text(content)
+    code, out, err = played("status")
+    assert (code, out) == (1, "")
+    assert words in err
+    assert len(err.splitlines()) == 1
+
+
+def test_status_without_a_run_says_what_there_is(slt, tmp_path):
+    configure(tmp_path, storage="memory")
+    code, _, err = slt("status")
+    assert code == 1
+    assert err == ("slt: no paper or live run of `t` in `runs`; `slt run` begins one, `slt report` shows back-tests\n")
+    assert "no run `t-009` in `runs` (runs: none)" in slt("status", "t-009")[2]
+
+
+def test_status_of_a_back_test_or_a_misspelt_run_says_so(slt, tmp_path):
+    configure(tmp_path, mode="backtest", storage="memory")
+    assert slt("run")[0] == 0
+    assert "run `t-001` keeps no health: it is a back-test" in slt("status", "t-001")[2]
+    configure(tmp_path, storage="memory")
+    assert slt("run")[0] == 0
+    assert "no run `t-02` in `runs`; did you mean `t-002`? (runs: t-002)" in slt("status", "t-02")[2]
+    assert slt("status")[1].startswith("run: t-002")
