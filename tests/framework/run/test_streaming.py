@@ -78,9 +78,9 @@ def agree(life, exchange):
     ours = {s: h.position.side * h.position.quantity for s, h in portfolio.holdings.items()}
     assert ours == pytest.approx(held)
     assert portfolio.wallet == pytest.approx(exchange.book.wallet)
-    for symbol in held:
+    for symbol, quantity in held.items():
         stops = [o for o in exchange.book.open_orders(symbol) if o.role == "stop"]
-        assert [o.quantity for o in stops] == [pytest.approx(abs(held[symbol]))]
+        assert [o.quantity for o in stops] == [pytest.approx(abs(quantity))]
     return True
 
 
