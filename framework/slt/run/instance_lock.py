@@ -48,7 +48,8 @@ class InstanceLock:
     Attributes:
         reason: Why there may be no entries, one line; empty = the lock is held.
         lost: Set while the lock is lost after having been held; clear again once it is back.
-        taken: Set once another instance holds a lock that this one held: this one should end.
+        taken: Set once another instance holds a lock that this one held, or goes on without: this one should end.
+        is_away: Whether the storage did not answer the last question.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class InstanceLock:
         self.reason = "the lock of this account has not been asked for yet"
         self.lost = asyncio.Event()
         self.taken = asyncio.Event()
+        self.is_away = False
         self._storage = storage
         self._name = name
         self._on_change = on_change
@@ -85,8 +87,10 @@ class InstanceLock:
         try:
             is_held = await self._storage.slt_hold_lock(name=self._name)
         except StorageError as error:
+            self.is_away = True
             self._set(f"the storage, which keeps the lock of this account, is away: {error}")
             return False
+        self.is_away = False
         if is_held:
             self._set("")
         else:
@@ -94,6 +98,11 @@ class InstanceLock:
                 self.taken.set()
             self._set("another instance trades this account; this one waits as a standby")
         return is_held
+
+    def go_on_without(self) -> None:
+        """Manage what is open without the lock, because nobody can be asked for it; entries wait until it is held."""
+        _log.warning("positions are managed without the lock of this account", cause=self.reason, safety=True)
+        self._has_held = True
 
     async def run(self) -> None:
         """Notice the loss of the lock, and take it again when it is free; for ever, until cancelled."""

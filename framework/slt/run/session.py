@@ -106,6 +106,8 @@ class Session:
     Attributes:
         diary: Writes down what the commands mean for people; None writes nothing, as in a back-test.
         halts: Who halts entries from outside the engine, and why now: an empty text = it does not. See `apply_halts`.
+        stand_by: Waits until this instance may trade; a live driver awaits it once, warm, before its first order.
+            None = it may.
     """
 
     def __init__(
@@ -129,6 +131,7 @@ class Session:
         self.time = 0
         self.diary: Diary | None = None
         self.halts: dict[str, Callable[[], str]] = {}
+        self.stand_by: Callable[[], Awaitable[None]] | None = None
         self._broker = broker
         self._writer = writer
         self._outbox = outbox

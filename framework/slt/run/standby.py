@@ -13,6 +13,9 @@ from slt.errors import ConfigError, StoppedError
 from slt.run.instance_lock import InstanceLock, lock_name
 from slt.run.supervision import register_stop
 
+_ASK_SECONDS = 1.0
+_AWAY_SECONDS = 30.0
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
@@ -36,10 +39,18 @@ async def trading_alone(assembly: Assembly, session: Session, lifecycle: Lifecyc
         yield
         return
     register_stop(lifecycle, "lock", lock.release)
-    await wait_as_standby(lock, lifecycle)
     session.halts["instance"] = lambda: lock.reason
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(lock.run()), group.create_task(stop_when_taken(lock, lifecycle))]
+        tasks: list[asyncio.Task[None]] = []
+
+        async def stand_by() -> None:
+            await wait_as_standby(lock, lifecycle)
+            tasks.extend(group.create_task(work) for work in (lock.run(), stop_when_taken(lock, lifecycle)))
+
+        if assembly.plugins.feed.implements("slt_plan_connections"):
+            session.stand_by = stand_by  # the driver warms up first
+        else:
+            await stand_by()
         try:
             yield
         finally:
@@ -73,20 +84,28 @@ def instance_lock(assembly: Assembly) -> InstanceLock | None:
 
 
 async def wait_as_standby(lock: InstanceLock, lifecycle: LifecycleManager) -> None:
-    """Wait until the lock is held.
+    """Wait until the lock is held; not for long where the storage that keeps it is away.
+
+    Then nobody can say whether another instance is there, and what is open must not be left alone: the run goes on
+    without entries. Closing orders only reduce, so two that do so cannot harm.
 
     Raises:
         StoppedError: The run was stopped first.
     """
-    tasks = {asyncio.ensure_future(lock.acquire()), asyncio.ensure_future(lifecycle.stopping.wait())}
+    stopping = asyncio.ensure_future(lifecycle.stopping.wait())
+    away_since = None
     try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        while not await lock.confirm():
+            now = asyncio.get_running_loop().time()
+            away_since = (away_since or now) if lock.is_away else None
+            if away_since is not None and now - away_since >= _AWAY_SECONDS:
+                lock.go_on_without()
+                return
+            await asyncio.wait({stopping}, timeout=_ASK_SECONDS)
+            if lifecycle.stop_requested:
+                raise StoppedError("stopped while it waited as a standby; the same command waits again")
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-    if lifecycle.stop_requested:
-        raise StoppedError("stopped while it waited as a standby; the same command waits again")
+        stopping.cancel()
 
 
 async def stop_when_taken(lock: InstanceLock, lifecycle: LifecycleManager) -> None:

@@ -172,12 +172,15 @@ class _Driver:
     async def run(self) -> bool:
         """Trade until stopped; returns whether the last snapshot was taken."""
         async with asyncio.TaskGroup() as tasks:
-            works: list[Coroutine[Any, Any, None]] = [self._source.run(), self._read_feed(), self._beat()]
-            if self._is_live:
-                works += self._open_live(tasks)
-            self._session.open_live(self._log, lanes=self._lanes, on_read=self._ask_account)
-            running = [tasks.create_task(work) for work in works]
+            running = [tasks.create_task(work) for work in (self._source.run(), self._read_feed())]
             try:
+                if not await self._stand_by():
+                    return True
+                works: list[Coroutine[Any, Any, None]] = [self._beat()]
+                if self._is_live:
+                    works += self._open_live(tasks)
+                self._session.open_live(self._log, lanes=self._lanes, on_read=self._ask_account)
+                running += [tasks.create_task(work) for work in works]
                 await self._resume_orders()
                 self._source.watch(self._session.holds)
                 await self._consume(until=self._stopping)
@@ -188,6 +191,35 @@ class _Driver:
                 if self._lanes is not None:
                     self._lanes.stop()
                 self._log.close()
+
+    async def _stand_by(self) -> bool:
+        """Keep the features warm until this instance may trade; returns False where the run is stopped first."""
+        if self._session.stand_by is None:
+            return True
+        waiting = asyncio.ensure_future(self._session.stand_by())
+        bars_until = self._bars_until
+        try:
+            while not waiting.done():
+                getting = asyncio.ensure_future(self._queue.get())
+                await asyncio.wait({waiting, getting}, return_when=asyncio.FIRST_COMPLETED)
+                if not getting.cancel():
+                    self._warm(getting.result())
+            await waiting
+        except StoppedError:
+            return False
+        finally:
+            waiting.cancel()
+        if self._bars_until > bars_until:
+            await self.save()
+        return True
+
+    def _warm(self, item: Any) -> None:
+        if isinstance(item, Wave):
+            self._clock.note(item.time)
+            self._wave_clock = self._clock.now()
+            self._session.compute(item.bars)
+            self._bars_until = int(item.bars.close_time[-1])
+        self._queue.task_done()
 
     def _open_live(self, tasks: asyncio.TaskGroup) -> list[Coroutine[Any, Any, None]]:
         hooks, settings = self._broker.hooks, self._assembly.settings
