@@ -170,7 +170,7 @@ def main():
     parser.add_argument("--jobs", type=int, default=3, help="scenarios side by side")
     parser.add_argument("--seed", type=int, help="only this scenario")
     parser.add_argument("--minutes", type=float, default=120.0, help="no scenario begins after so many")
-    parser.add_argument("--market-minutes", type=int, default=8, help="length of a scenario in market time")
+    parser.add_argument("--market-minutes", type=int, default=7, help="length of a scenario in market time")
     parser.add_argument("--keep", action="store_true", help="keep the logs of all scenarios")
     parser.add_argument("--json", help="also write the findings to this file")
     sys.exit(0 if asyncio.run(carry_out(parser.parse_args())) else 1)

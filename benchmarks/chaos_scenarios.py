@@ -35,8 +35,8 @@ class Moment:
 
     Attributes:
         name: For people.
-        kind: ``fault`` (a rule strikes), ``ledger`` (the n-th entry of a kind), ``journal``, ``database`` or
-            ``snapshot`` (the n-th write), ``time`` (seconds after the start).
+        kind: ``fault`` (a rule strikes), ``ledger`` (the n-th entry of a kind), ``journal``, ``session`` or
+            ``database`` (the n-th write), ``snapshot`` (the n-th file that comes), ``time`` (seconds after the start).
         word: The rule or the kind of entry.
         count: Which one.
     """
@@ -92,6 +92,7 @@ def all_moments():
             made.setdefault(moment.name, []).append(moment)
     made["journal write"] = [Moment("journal write", "journal", count=n) for n in range(1, 61)]
     made["database write"] = [Moment("database write", "database", count=n) for n in range(1, 61)]
+    made["session log write"] = [Moment("session log write", "session", count=n) for n in range(1, 121, 2)]
     made["snapshot"] = [Moment("snapshot", "snapshot", count=n) for n in range(1, 6)]
     made["any time"] = [Moment("any time", "time", count=s / 10) for s in range(60)]
     return made
@@ -124,10 +125,16 @@ class Scenario:
 
     @property
     def symbols(self):
+        """What the run trades."""
         return tuple(f"SYN{self.seed}{letter}USDT" for letter in "ABC")
 
+    @property
+    def listed(self):
+        """What the exchange lists: one more, which may come later."""
+        return (*self.symbols, f"SYN{self.seed}DUSDT")
 
-def draw(seed, minutes=8):
+
+def draw(seed, minutes=7):
     """The scenario of a seed."""
     chance = random.Random(f"chaos {seed}")
     family = ("faults", "kill", "both")[seed % 3]
@@ -147,7 +154,9 @@ def _draw_rule(chance, symbols, minutes):
     name = chance.choice(list(CATALOGUE))
     fault = CATALOGUE[name]
     words = [name]
-    if fault.place == "kline" or name in {"listing", "delisting", "halt"}:
+    if name == "listing":
+        words.append(f"symbol={symbols[0][:-5]}DUSDT")
+    elif fault.place == "kline" or name in {"delisting", "halt"}:
         words.append(f"symbol={chance.choice(symbols)}")
     if fault.place != "line":
         words.append(f"after_seconds={chance.randrange(0, (minutes - 2) * 60)}")

@@ -54,7 +54,8 @@ confirm_live = true
 allow_uncertified = true
 folder = "{folder}/runs"
 snapshot_seconds = 1.0
-reconcile_minutes = 2.0
+reconcile_minutes = 0.05
+session_minutes = 0.04
 equity_every_minutes = 60
 warm_days = 0
 [plugins]
@@ -222,7 +223,7 @@ class Site:
     async def _spawn(self, *arguments, error):
         kept = {k: v for k, v in os.environ.items() if not k.startswith("SLT_") and k != "REDIS_URL"}
         variables = {
-            "PYTHONPATH": str(self._plugins),
+            "PYTHONPATH": os.pathsep.join(filter(None, (str(self._plugins), os.environ.get("PYTHONPATH")))),
             "SANDBOX_API_KEY": f"key{self.scenario.seed}",
             "SANDBOX_API_SECRET": f"secret{self.scenario.seed}",
             "DATABASE_URL": f"postgresql://postgres@127.0.0.1:{self._wire.port}/postgres",
@@ -245,7 +246,7 @@ class Site:
                 seed=scenario.seed,
                 slices=scenario.slices,
                 rules=json.dumps(scenario.rules),
-                symbols=json.dumps(scenario.symbols),
+                symbols=json.dumps(scenario.listed),
                 start=START,
             )
         )
@@ -361,14 +362,19 @@ class Site:
             await asyncio.sleep(_POLL_S)
 
     async def _meet_journal(self, moment):
-        await self._watch(self.folder / "runs" / f"c{self.scenario.seed}-001" / "journal", "", moment, is_written=True)
+        await self._watch("journal", moment, is_written=True)
+
+    async def _meet_session(self, moment):
+        await self._watch("session", moment, is_written=True)
 
     async def _meet_snapshot(self, moment):
-        folder = self.folder / "runs" / f"c{self.scenario.seed}-001"
-        await self._watch(folder, "snapshot", moment, is_written=False)
+        await self._watch("session", moment, is_written=False)
 
-    async def _watch(self, folder, prefix, moment, *, is_written):
-        watch = FolderWatch(folder, prefix, is_written=is_written)
+    async def _watch(self, name, moment, *, is_written):
+        folder = self.folder / "runs" / f"c{self.scenario.seed}-001" / name
+        while not folder.exists():  # noqa: ASYNC110 # another process makes it
+            await asyncio.sleep(_POLL_S)
+        watch = FolderWatch(folder, is_written=is_written)
         try:
             await watch.reach(moment.count)
         finally:

@@ -18,13 +18,11 @@ class FolderWatch:
 
     Args:
         folder: The folder; it must be there.
-        prefix: Only files whose names begin so.
         is_written: Count writes into files, else files that come.
     """
 
-    def __init__(self, folder, prefix="", *, is_written=True):
+    def __init__(self, folder, *, is_written=True):
         self.count = 0
-        self._prefix = prefix.encode()
         self._libc = ctypes.CDLL(None, use_errno=True)
         self._file = self._libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
         mask = _IN_MODIFY if is_written else _IN_MOVED_TO | _IN_CREATE
@@ -39,8 +37,7 @@ class FolderWatch:
             at = 0
             while at < len(data):
                 _, _, _, length = _EVENT.unpack_from(data, at)
-                name = data[at + _EVENT.size : at + _EVENT.size + length].rstrip(b"\0")
-                self.count += name.startswith(self._prefix)
+                self.count += 1
                 at += _EVENT.size + length
         self._news.set()
 

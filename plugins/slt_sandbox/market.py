@@ -72,6 +72,10 @@ class Quote:
 class Market:
     """State shared by all accounts.
 
+    Attributes:
+        is_between_bars: Tells whether the market stands still between two bars: then an order at market has to wait for
+            the next one's first price.
+
     Args:
         rules: Trading rules per symbol.
         settings: How the exchange behaves.
@@ -96,6 +100,7 @@ class Market:
         self.ledger = Ledger()
         self.quotes = {symbol: Quote(symbol) for symbol in rules}
         self.listeners: list[Callable[[dict[str, Any]], None]] = []
+        self.is_between_bars: Callable[[], bool] = lambda: False
         self._numbers = {"order": 1_000_000, "algo": 2_000_000, "trade": 3_000_000, "transaction": 4_000_000}
 
     def next_id(self, kind: str) -> int:

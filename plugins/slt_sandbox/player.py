@@ -125,6 +125,7 @@ class Player:
         self._running = asyncio.Event()
         self._running.set()
         self._steps = asyncio.Semaphore(0)
+        self.is_between_bars = False
         self.on_row: list[Callable[[int], None]] = []
 
     async def play(self) -> None:
@@ -217,7 +218,9 @@ class Player:
             await self._hub.wait_readers(1)
             await self._hub.confirmed()
         if self.settings.is_stepped:
+            self.is_between_bars = True
             await self._steps.acquire()
+            self.is_between_bars = False
 
     def _tick(self, time: int) -> None:
         """Push tickers and mark prices, and plan the next time."""

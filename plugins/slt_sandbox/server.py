@@ -136,6 +136,7 @@ class Sandbox:
             faults=self.faults,
         )
         self.player.on_row.append(lambda _: self._world.turn())
+        self.exchange.market.is_between_bars = lambda: self.player.is_between_bars
         archive = Archive(self._feed, self.market, rules, clock, shift)
         await self._listen([*self._routes(), *archive.routes(), *desk_routes(self)])
         self._playing = asyncio.create_task(self.player.play())

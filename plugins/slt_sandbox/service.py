@@ -56,7 +56,7 @@ class SandboxConfig:
         close_delay_min_seconds: Least market time from a candle's end until the exchange says that it is closed.
         close_delay_max_seconds: Most market time until then; 0 = at once.
         wait_for_clients: Stream connections to wait for before the market begins.
-        stepped: After each candle wait for a step from the control desk.
+        stepped: After each candle wait for a step from the control desk; market orders then fill at the next price.
         pushes_empty: Push candles without trades too; else nothing is said of them.
         market_fill: Market orders fill `at_once` at the last price, or at the `next_point`, as in a back-test.
         fill_slices: Parts in which an order fills.

@@ -106,7 +106,8 @@ class Trading:
         events = self._submit(order, request.quantity)
         self._keeper.add_order(order)
         self._keeper.take(events, wallet)
-        if order.type == "MARKET" and self._market.settings.market_fill == "at_once":
+        is_now = self._market.settings.market_fill == "at_once" and not self._market.is_between_bars()
+        if order.type == "MARKET" and is_now:
             self._fill_now(order.symbol)
         if order.is_open and order.time_in_force in {"IOC", "FOK"} and order.type == "LIMIT":
             self.account.book.cancel(order.symbol, order.book_id, now)

@@ -44,6 +44,33 @@ async def buy(box, **more):
     )
 
 
+async def until(is_so):
+    async with asyncio.timeout(5):
+        while not is_so():  # noqa: ASYNC110 - the market does not tell
+            await asyncio.sleep(0.01)
+
+
+async def test_order_at_market_between_two_bars_fills_at_the_open_of_the_next():
+    feed = GivenFeed(minutes=30)
+    async with Started(feed=feed, speed=6_000.0, delays=(0, 0), is_stepped=True) as box:
+        await until(lambda: box.player.is_between_bars)
+        await buy(box)
+        assert not list(box.exchange.ledger.of("fill"))
+        box.player.step()
+        await until(lambda: box.player.rows == 2)
+        (fill,) = box.exchange.ledger.of("fill")
+        assert fill.detail["price"] == pytest.approx(feed.bars.open[1, 0])
+
+
+async def test_request_that_is_late_is_carried_out_all_the_same():
+    async with Started("request_late path=/fapi/v1/order method=POST seconds=0.4") as box:
+        buying = asyncio.create_task(buy(box, newClientOrderId="late"))
+        await asyncio.sleep(0.15)
+        assert taken(box) == []
+        assert (await buying)[0] == 200
+        assert taken(box) == ["late"]
+
+
 def taken(box):
     return [entry.detail["client_id"] for entry in box.exchange.ledger.of("order")]
 
