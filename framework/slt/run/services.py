@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import IO, TYPE_CHECKING
 
 import attrs
@@ -56,12 +57,18 @@ def _running(name: str, settings: Settings) -> Iterator[None]:
     process = subprocess.Popen(  # noqa: S603 # this interpreter, a name that config has been checked for, and its path
         command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, encoding="utf-8", process_group=0
     )
+    readers: list[threading.Thread] = []
     try:
-        _log.info("service started", service=name, told=_first_line(process, name))
-        _follow(process, name)
+        _log.info("service started", service=name, told=_first_line(process, name, readers))
+        _follow(process, name, readers)
         yield
     finally:
         _end(process)
+        for reader in readers:
+            reader.join(_STOP_TIMEOUT_S)
+        for stream in (process.stdin, process.stdout, process.stderr):
+            if stream is not None:
+                stream.close()
 
 
 def _lend_secrets(name: str, settings: Settings) -> None:
@@ -74,7 +81,7 @@ def _lend_secrets(name: str, settings: Settings) -> None:
             os.environ.setdefault(variable, secrets.token_hex(32))
 
 
-def _first_line(process: subprocess.Popen[str], name: str) -> str:
+def _first_line(process: subprocess.Popen[str], name: str, readers: list[threading.Thread]) -> str:
     """The line with which a service says that it is ready.
 
     Raises:
@@ -83,6 +90,7 @@ def _first_line(process: subprocess.Popen[str], name: str) -> str:
     lines: list[str] = []
     reader = threading.Thread(target=lambda: lines.append(_output(process.stdout).readline()), daemon=True)
     reader.start()
+    readers.append(reader)
     reader.join(_START_TIMEOUT_S)
     if lines and lines[0]:
         return lines[0].strip()
@@ -94,7 +102,7 @@ def _first_line(process: subprocess.Popen[str], name: str) -> str:
     raise error("\n".join(told) or f"service `{name}` ended with exit code {code} and said nothing")
 
 
-def _follow(process: subprocess.Popen[str], name: str) -> None:
+def _follow(process: subprocess.Popen[str], name: str, readers: list[threading.Thread]) -> None:
     """Log what a service says from now on, so that its pipes never fill."""
 
     def read(stream: IO[str], *, is_error: bool) -> None:
@@ -102,7 +110,9 @@ def _follow(process: subprocess.Popen[str], name: str) -> None:
             (_log.warning if is_error else _log.info)("service says", service=name, told=line.strip())
 
     for stream, is_error in ((process.stdout, False), (process.stderr, True)):
-        threading.Thread(target=read, args=(_output(stream),), kwargs={"is_error": is_error}, daemon=True).start()
+        work = partial(read, _output(stream), is_error=is_error)
+        readers.append(threading.Thread(target=work, daemon=True))
+        readers[-1].start()
 
 
 def _output(stream: IO[str] | None) -> IO[str]:
@@ -120,5 +130,3 @@ def _end(process: subprocess.Popen[str]) -> None:
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-    if process.stdin is not None:
-        process.stdin.close()

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from slt_sandbox.fault_rules import CATALOGUE, FaultRule, Schedule, draw_rules, parse_rule
 
+ROOT = Path(__file__).parents[3]
 KEYS = "symbol, path, method, client, after_seconds, nth, times, probability, seconds"
 
 
@@ -127,3 +131,11 @@ def test_draw_rules_is_the_same_for_the_same_seed_and_covers_the_catalogue():
     assert {rule.name for rule in drawn} == set(CATALOGUE)
     assert all(rule.symbol in symbols for rule in drawn if rule.fault.place == "kline")
     assert {rule.fault.place for rule in draw_rules(1, 300, symbols, places=["line", "kline"])} == {"line", "kline"}
+
+
+def test_every_fault_stands_in_the_guide_as_the_catalogue_has_it():
+    page = (ROOT / "docs/how-to/rehearse-on-the-sandbox.md").read_text(encoding="utf-8")
+    tables = page.partition("### Market connections")[2]
+    rows = re.findall(r"^\| `([a-z0-9_]+)` \| (.+) \| ([\d.]*) \|$", tables, re.MULTILINE)
+    told = [(name, text, float(seconds or 0)) for name, text, seconds in rows]
+    assert sorted(told) == sorted((name, fault.text, fault.seconds) for name, fault in CATALOGUE.items())
