@@ -160,7 +160,7 @@ class Judge:
     # -- bars ------------------------------------------------------------------------------------------------------
 
     async def _check_bars(self):
-        tape = _tape(self._scenario)
+        tape = true_bars(self._scenario)
         restated = {(e["symbol"], int(e["detail"]["detail"].split()[-1])) for e in self._faults("kline_restated")}
         for symbol in self._scenario.symbols:
             for bar in await self._storage.slt_read_records(Query(StoredBar, symbol=symbol)):
@@ -290,7 +290,7 @@ class Judge:
                 self._wrong("database and exchange differ", f"{symbol}: stored {ours:g}, at the exchange {theirs:g}")
 
 
-def _tape(scenario):
+def true_bars(scenario):
     """The true bars: symbol to close time to numbers."""
     feed = SyntheticFeed(
         SyntheticFeedConfig(symbols=scenario.symbols, start=START, days=1, seed=scenario.seed, annual_volatility=3.0)
