@@ -176,7 +176,8 @@ async def _services(assembly: Assembly, lifecycle: LifecycleManager) -> AsyncIte
         services: list[asyncio.Task[None]] = []
         try:
             if settings.run.mode != "backtest":
-                session.diary = Diary()
+                session.diary, session.vitals = Diary(), upkeep.vitals
+                upkeep.vitals.sources = session.halts
                 register_stop(lifecycle, "upkeep", upkeep.stop)
                 register_stop(lifecycle, "figures", upkeep.vitals.refresh)
                 services += upkeep.start(tasks)

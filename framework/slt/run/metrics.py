@@ -1,4 +1,4 @@
-"""A run's vitals as Prometheus metrics. Listed in ``docs/reference/metrics.md`` and stay as they are."""
+"""A run's vitals as Prometheus metrics. Those in ``docs/reference/metrics.md``; names stay."""
 
 from __future__ import annotations
 

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from slt.report import CandleRecorder
     from slt.run.dense import Dense
     from slt.run.diary import Diary
+    from slt.run.vitals import Vitals
     from slt.storage.writer import Writer
     from slt.trading.engine import Engine
     from slt.types import Bars, FitRequest, Notice
@@ -105,6 +106,7 @@ class Session:
 
     Attributes:
         diary: Writes down what the commands mean for people; None writes nothing, as in a back-test.
+        vitals: Takes what a driver knows about the run's health; None in a back-test.
         halts: Who halts entries from outside the engine, and why now: an empty text = it does not. See `apply_halts`.
         stand_by: Waits until this instance may trade; a live driver awaits it once, warm, before its first order.
             None = it may.
@@ -130,6 +132,7 @@ class Session:
         self.candles = candles
         self.time = 0
         self.diary: Diary | None = None
+        self.vitals: Vitals | None = None
         self.halts: dict[str, Callable[[], str]] = {}
         self.stand_by: Callable[[], Awaitable[None]] | None = None
         self._broker = broker

@@ -34,21 +34,26 @@ from slt.run.session_log import SessionLog
 from slt.run.snapshots import save_snapshot
 from slt.run.warming import bars_to_store, warm_up
 from slt.trading.accounts import BOOKS
-from slt.types import BrokerLink, PricePoint, StoredBar, SymbolChange, Wave
+from slt.types import BrokerLink, OrderType, PricePoint, StoredBar, SymbolChange, Wave
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 
+    from slt.lifecycle import LoopMark
     from slt.run.assembly import Assembly
     from slt.run.live_session import LiveSession
+    from slt.run.vitals import Vitals
     from slt.types import Kline
 
 __all__ = ["MarketStream", "stream"]
 
 _QUEUE = 10_000
+_DRIVER_SECONDS = 30.0
 _BEAT_S = 0.5
 _LATE_WAVE_MS = 10_000
 """Age at which a wave is not fresh any more: its proposals are refused as stale."""
+_PRICE_MS = 1_000
+"""Age of a position's last price at which the clock beats instead."""
 _SILENT_BARS = 2.5
 """Bars without any wave after which entries halt."""
 _FIRST_WAIT_S = 0.5
@@ -138,6 +143,18 @@ class _Driver:
         self._saved = 0.0
         self._wave_clock = 0
         self._bars_until = 0
+        self._priced: dict[str, int] = {}
+        self._mark = self._report_to(session.vitals) if session.vitals is not None else None
+
+    def _report_to(self, vitals: Vitals) -> LoopMark:
+        """Tell the run's vitals what a live feed has beyond a recording."""
+        if isinstance(self._source, FeedPipeline):
+            vitals.feed = self._source.status
+        if self._assembly.settings.run.mode == "live":
+            vitals.clock_offset_ms = lambda: self._clock.now() - _wall_ms() if self._clock.is_set else None
+        mark = vitals.loops.declare("driver", interval_seconds=_BEAT_S, deadline_seconds=_DRIVER_SECONDS)
+        mark.rest()  # until it trades: a standby waits for as long as it takes
+        return mark
 
     # -- begin and end ---------------------------------------------------------------------------------------------
 
@@ -292,6 +309,8 @@ class _Driver:
     async def _consume(self, *, until: Callable[[], bool], is_ending: bool = False) -> None:
         while not until():
             item = await self._queue.get()
+            if self._mark is not None:
+                self._mark.beat()
             if not (is_ending and isinstance(item, Wave)):
                 await self._take(item)
             self._queue.task_done()
@@ -304,12 +323,15 @@ class _Driver:
             await self._take_beat()
         elif isinstance(item, PricePoint):
             self._clock.note(item.time)
+            self._priced[item.symbol] = item.time
             await self._take_price(item)
         elif isinstance(item, AccountRead):
             await session.handle(item)
         else:
             if isinstance(item, SymbolChange):
                 self._clock.note(item.time)
+            elif isinstance(item, BrokerLink) and session.vitals is not None:
+                session.vitals.link = item
             await session.handle(item)
         if session.holds != session.watched:
             session.watched = session.holds
@@ -326,8 +348,18 @@ class _Driver:
         if not now:
             return
         await self._session.apply_halts(now)
-        if not self._session.is_idle:
+        if self._wants_tick(now):
             await self._session.handle(Tick(now, is_gap=False))
+
+    def _wants_tick(self, now: int) -> bool:
+        """Whether time has to be told: a position without a price for a second, or an order that may be overdue."""
+        portfolio = self._session.engine.portfolio
+        if any(order.type is OrderType.MARKET for order in portfolio.orders.values()):
+            return True
+        return any(
+            holding.uncovered_since is not None or now - self._priced.get(symbol, 0) >= _PRICE_MS
+            for symbol, holding in portfolio.holdings.items()
+        )
 
     async def _take_wave(self, wave: Wave) -> None:
         """The bars of a minute: decide, put the bars down for warm starts, and save when it is time."""

@@ -20,7 +20,7 @@ from slt.lifecycle import Health, Loops
 from slt.report.standing import Standing, read_standing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from slt.feed.status import ConnectionStatus, FeedStatus
     from slt.notify import Outbox
@@ -55,6 +55,7 @@ class Vitals:
         standing: Figures of the day, as last read.
         progress: How far the run is; None before the first bar.
         waits: What keeps the run from taking entries, by source.
+        sources: Who else may halt entries, and why now: an empty text = it does not.
         feed: Status of a live feed; None for a recording.
         link: The broker's event stream, as last told; None for a simulated broker.
         clock_offset_ms: The exchange's clock less ours; None = not known.
@@ -66,6 +67,7 @@ class Vitals:
         self.standing = Standing(assembly.market.start)
         self.progress: Progress | None = None
         self.waits: dict[str, str] = {}
+        self.sources: Mapping[str, Callable[[], str]] = {}
         self.feed: Callable[[], FeedStatus] | None = None
         self.link: BrokerLink | None = None
         self.clock_offset_ms: Callable[[], float | None] | None = None
@@ -113,7 +115,8 @@ class Vitals:
 
     def halts(self) -> dict[str, str]:
         """Why the run takes no entries now, by source; empty = it does."""
-        found = {**self._assembly.engine.halts, **self.waits}
+        told = {source: reason_of() for source, reason_of in self.sources.items()}
+        found = {**self._assembly.engine.halts, **{s: r for s, r in told.items() if r}, **self.waits}
         faults = [*self._assembly.dense.faults, *self._assembly.engine.faults]
         return found | ({"plugin": faults[0]} if faults else {})
 
