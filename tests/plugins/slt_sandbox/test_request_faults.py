@@ -337,6 +337,7 @@ async def test_stall_lets_everything_stand_still():
 async def test_algo_update_after_the_events_of_the_order_it_set_off():
     async with Started("algo_after_fill times=0", speed=600.0) as box, http() as session:
         await buy(box)
+        box.player.pause()
         price = box.exchange.last_price(A)
         for side in (0.9995, 0.9999):
             await call(
@@ -352,6 +353,7 @@ async def test_algo_update_after_the_events_of_the_order_it_set_off():
                 reduceOnly="true",
             )
         socket = await user_stream(box, session)
+        box.player.resume()
         heard = []
         async with asyncio.timeout(15):
             while not any(e["e"] == "ALGO_UPDATE" and e["o"]["X"] == "FINISHED" for e in heard):
