@@ -83,7 +83,7 @@ One TOML file. The kernel's sections are below; a plugin's options stand in `[<k
 * The four locks answer to their own names: `DISABLE_MODEL_TRAINING`, `DISABLE_WEBSOCKET`, `DISABLE_REST_FALLBACK`,
   `RELAXED_SIGNAL_MODE`; allowed are 1, true, yes, on and 0, false, no, off.
 * Secrets come from the environment alone. The file names the variable and never holds the value: `DATABASE_URL`,
-  `DISCORD_WEBHOOK_URL`, `TELEGRAM_TOKEN`, `TELEGRAM_CHAT_ID`.
+  `REDIS_URL`, `DISCORD_WEBHOOK_URL`, `TELEGRAM_TOKEN`, `TELEGRAM_CHAT_ID`, `SLT_HEALTH_TOKEN`.
 * `SLT_TRACE_HOOKS=1` prints calls of plugins' hooks with arguments and results on stderr."""
 
 _PLUGINS = """\
