@@ -59,6 +59,7 @@ class BinanceBroker:
         self._opened: Client | None = None
         self._history: History | None = None
         self._stream: UserStream | None = None
+        self._reading: asyncio.Task[None] | None = None
 
     @hookimpl
     async def slt_open_broker(self, market: MarketInfo) -> Mapping[str, SymbolRules]:
@@ -160,19 +161,24 @@ class BinanceBroker:
         """
         if self._stream is None:
             raise _not_open()
-        updates: asyncio.Queue[Update | BrokerLink] = asyncio.Queue(_UPDATES_WAITING)
-        reading = asyncio.create_task(self._stream.run(updates.put))
+        stream = self._stream
+        updates: asyncio.Queue[Update | BrokerLink | BaseException] = asyncio.Queue(_UPDATES_WAITING)
+
+        async def relay() -> None:
+            try:
+                await stream.run(updates.put)
+            except Exception as error:  # noqa: BLE001 # it is raised where the updates are read
+                await updates.put(error)
+
+        self._reading = asyncio.create_task(relay())
         try:
             while True:
-                taking = asyncio.create_task(updates.get())
-                await asyncio.wait({taking, reading}, return_when=asyncio.FIRST_COMPLETED)
-                if not taking.done():
-                    taking.cancel()
-                    reading.result()
-                yield taking.result()
+                update = await updates.get()
+                if isinstance(update, BaseException):
+                    raise update
+                yield update
         finally:
-            reading.cancel()
-            await asyncio.gather(reading, return_exceptions=True)
+            await self._stop_reading()
 
     @hookimpl
     async def slt_read_account(self) -> AccountState:
@@ -212,6 +218,7 @@ class BinanceBroker:
     @hookimpl
     async def slt_close_broker(self) -> None:
         """Disconnect; see `slt.hookspecs.BrokerSpecs.slt_close_broker`."""
+        await self._stop_reading()
         client, self._opened = self._opened, None
         self._history = self._stream = None
         if client is not None:
@@ -228,6 +235,12 @@ class BinanceBroker:
         if self._history is None:
             raise _not_open()
         return self._history
+
+    async def _stop_reading(self) -> None:
+        reading, self._reading = self._reading, None
+        if reading is not None:
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
 
     async def _send(
         self, tracked: Tracked, endpoint: Any, parameters: dict[str, Any], *, is_urgent: bool

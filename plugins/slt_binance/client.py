@@ -192,7 +192,7 @@ class Client:
             answer, verdict = await self._exchange(endpoint, given, cost)
             if verdict is None or verdict.action is Action.OK:
                 return answer
-            if verdict.action is Action.RESYNC and not is_resynced:
+            if verdict.action is Action.RESYNC and endpoint.security is Security.SIGNED and not is_resynced:
                 is_resynced = True
                 await self._resync()
                 continue

@@ -70,7 +70,7 @@ class History:
         return found
 
     async def fills_since(self, symbol: str, since: int) -> list[Fill]:
-        """Fills of a symbol that the stream has not told, oldest first.
+        """Fills of a symbol that the stream has not told so far, oldest first; they do not count as told yet.
 
         Args:
             symbol: Exchange name.
@@ -88,13 +88,8 @@ class History:
             )
             rows += page
         rows.sort(key=lambda row: int(row["id"]))
-        fills: list[Fill] = []
-        for row in rows:
-            if not self._tracker.is_told(symbol, int(row["id"])):
-                client_id = await self.name_order(symbol, int(row["orderId"]))
-                self._tracker.tell_trade(symbol, int(row["id"]))
-                fills.append(self._fill(row, client_id))
-        return fills
+        new = [row for row in rows if not self._tracker.is_told(symbol, int(row["id"]))]
+        return [self._fill(row, await self.name_order(symbol, int(row["orderId"]))) for row in new]
 
     async def name_order(self, symbol: str, number: int) -> str:
         """Client id of the intent that a real order belongs to; its own where it is nobody's."""

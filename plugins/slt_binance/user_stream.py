@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import random
@@ -12,7 +13,7 @@ from attrs import frozen
 from websockets.asyncio.client import connect
 from websockets.exceptions import WebSocketException
 
-from slt.types import BrokerLink
+from slt.types import BrokerLink, Fill, FundingPayment
 from slt_binance.client import server_name
 from slt_binance.endpoints import Endpoints
 from slt_binance.faults import Action, ExchangeError
@@ -88,6 +89,7 @@ class UserStream:
         self._history = history
         self._tracker = tracker
         self._last_event = 0
+        self._complete = 0
         self._last_heard = 0.0
         self._attempts = 0
         self._jitter = random.Random()  # noqa: S311 # spreads reconnects, guards no secret
@@ -118,7 +120,8 @@ class UserStream:
     async def _serve(self, emit: Callable[[Update | BrokerLink], Awaitable[None]]) -> None:
         """One connection, from the listen key to its end; always ends with an error."""
         if not self._last_event:
-            self._last_event, self._last_heard = self._client.now, asyncio.get_running_loop().time()
+            self._last_event = self._complete = self._client.now
+            self._last_heard = asyncio.get_running_loop().time()
         key = str((await self._client.call(Endpoints.START_STREAM, is_urgent=True))["listenKey"])
         async with connect(
             f"{self._url}/private/ws/{key}",
@@ -158,15 +161,16 @@ class UserStream:
             if loop.time() >= until:
                 raise _BrokenError("planned, before the exchange cuts the connection")
             is_busy = self._events.is_waiting or self._tracker.awaited
-            try:
-                frame = await asyncio.wait_for(socket.recv(), _TICK_S if is_busy else _IDLE_TICK_S)
-            except TimeoutError:
-                frame = None
+            frame = None
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_TICK_S if is_busy else _IDLE_TICK_S):
+                    frame = await socket.recv()
             if frame is not None:
                 for update in self._translate(frame, loop.time()):
                     await emit(update)
-            for update in await self._overdue(loop.time()):
-                await emit(update)
+            await self._ask_overdue(loop.time(), emit)
+            if not self._events.is_waiting:
+                self._complete = self._last_event
 
     def _translate(self, frame: str | bytes, now: float) -> list[Update]:
         event = _event_of(frame)
@@ -182,44 +186,45 @@ class UserStream:
             kind = event.get("e")
             raise _BrokenError(f"an event {kind} cannot be read ({type(error).__name__} at {error})") from error
 
-    async def _overdue(self, now: float) -> list[Update]:
+    async def _ask_overdue(self, now: float, emit: Callable[[Update | BrokerLink], Awaitable[None]]) -> None:
         """Ask for what the stream announced and did not complete; find out that it is silent."""
         late = [client_id for client_id, deadline in self._tracker.awaited.items() if deadline <= now]
         if late:
             raise _BrokenError(f"silent: {len(late)} orders were taken and not told here")
-        updates: list[Update] = []
         for symbol, number, _ in self._events.overdue_orders(now):
             await self._history.name_order(symbol, number)
-            updates += self._events.release(symbol, number, now)
-        since = max(0, self._last_event - _OVERLAP_MS)
+            for update in self._events.release(symbol, number, now):
+                await emit(update)
         for symbol in sorted({symbol for symbol, _ in self._events.overdue_trades(now)}):
-            updates += await self._history.fills_since(symbol, since)
+            for fill in await self._history.fills_since(symbol, self._complete - _OVERLAP_MS):
+                if self._tracker.tell_trade(fill.symbol, fill.trade_id):
+                    await emit(fill)
         funded = self._events.take_unnamed_funding()
         if funded is not None:
-            payments = await self._history.funding_since(funded - _OVERLAP_MS)
-            updates += [payment for payment in payments if self._tracker.tell_funding(payment)]
-        return updates
+            for payment in await self._history.funding_since(funded - _OVERLAP_MS):
+                if self._tracker.tell_funding(payment):
+                    await emit(payment)
 
     async def _missed(self) -> list[Update]:
-        """Everything that happened since the last event of the connection before."""
+        """Everything that happened since all was known last; asked for as a whole, so that no failure loses a part."""
         await self._client.sync_clock()
         now = self._client.now
         # Events may have carried times of a clock that was wrong for a while: then what this machine knows counts.
-        since = min(self._last_event, now - int((asyncio.get_running_loop().time() - self._last_heard) * 1000))
+        since = min(self._complete, now - int((asyncio.get_running_loop().time() - self._last_heard) * 1000))
         updates: list[Update] = []
         for symbol in sorted(self._tracker.symbols()):
             updates += await self._history.fills_since(symbol, since - _OVERLAP_MS)
         for tracked in [one for one in self._tracker.working() if not one.is_sending]:
-            told = await self._history.tell_order(tracked.symbol, tracked.client_id)
-            updates += [update for update in told if self._is_news(update)]
+            updates += await self._history.tell_order(tracked.symbol, tracked.client_id)
         if self._tracker.positions and since // _HOUR_MS != now // _HOUR_MS:
-            payments = await self._history.funding_since(since)
-            updates += [payment for payment in payments if self._tracker.tell_funding(payment)]
-        return updates
+            updates += await self._history.funding_since(since)
+        self._complete = max(self._complete, self._last_event)
+        return [update for update in updates if self._is_news(update)]
 
-    def _is_news(self, update: Any) -> bool:
-        trade_id = getattr(update, "trade_id", None)
-        return trade_id is None or self._tracker.tell_trade(update.symbol, trade_id)
+    def _is_news(self, update: Update) -> bool:
+        if isinstance(update, Fill):
+            return self._tracker.tell_trade(update.symbol, update.trade_id)
+        return not isinstance(update, FundingPayment) or self._tracker.tell_funding(update)
 
     async def _keep_alive(self, socket: ClientConnection) -> str:
         """Renew the listen key; returns why it cannot be renewed any more."""

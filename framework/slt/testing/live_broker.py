@@ -60,10 +60,11 @@ class LiveDesk(BrokerDesk):
 
     async def collect(self) -> None:
         """Read what the broker pushes, until cancelled."""
-        async for update in self.hooks.slt_read_updates():
-            async with self._changed:
-                self.pushed.append(update)
-                self._changed.notify_all()
+        async with contextlib.aclosing(self.hooks.slt_read_updates()) as updates:
+            async for update in updates:
+                async with self._changed:
+                    self.pushed.append(update)
+                    self._changed.notify_all()
 
     async def until(self, is_done: Callable[[], bool], what: str) -> None:
         """Wait for something that pushed updates bring about.

@@ -160,6 +160,14 @@ async def test_call_too_old_is_repeated_once_with_the_clock_measured_again(serve
     assert len(server.calls("/fapi/v1/order")) == 4
 
 
+async def test_call_without_a_time_of_its_own_refused_for_the_clock_ends(server, client):
+    server.say("GET", "/fapi/v1/time", (400, {"code": -1021, "msg": "Timestamp outside of the recvWindow."}))
+    async with asyncio.timeout(5.0):
+        with pytest.raises(ExchangeError):
+            await client.sync_clock()
+    await client.sync_clock()
+
+
 async def test_clock_of_the_machine_may_be_off_or_jump(server, client, monkeypatch):
     server.skew_ms = 3_600_000
     ahead = await client.sync_clock()
