@@ -265,10 +265,8 @@ class _Driver:
         """Let what is under way come to rest, then save."""
         deadline = asyncio.get_running_loop().time() + _LAST_ANSWERS_S
         if self._lanes is not None:
-            lanes = self._lanes
             await self._consume(
-                until=lambda: (not lanes.busy and self._queue.empty()) or asyncio.get_running_loop().time() > deadline,
-                is_ending=True,
+                until=lambda: self._is_at_rest() or asyncio.get_running_loop().time() > deadline, is_ending=True
             )
         try:
             async with asyncio.timeout(_SAVE_S):
@@ -276,6 +274,16 @@ class _Driver:
         except TimeoutError:
             return False
         return True
+
+    def _is_at_rest(self) -> bool:
+        """Nothing is on its way, and all that is open has its stop: the word of a fill may come after the answer."""
+        portfolio = self._session.engine.portfolio
+        return not (
+            (self._lanes is not None and self._lanes.busy)
+            or not self._queue.empty()
+            or any(order.type is OrderType.MARKET for order in portfolio.orders.values())
+            or any(holding.uncovered_since is not None for holding in portfolio.holdings.values())
+        )
 
     # -- what comes in ---------------------------------------------------------------------------------------------
 

@@ -207,6 +207,18 @@ async def test_killed_between_bars_goes_on_to_the_same_trades_and_byte_equal(tmp
         assert proof.difference is None
 
 
+async def test_stopped_before_an_entry_has_filled_waits_for_the_fill_and_protects_it(tmp_path, monkeypatch, market):
+    about, bars, rules = market
+    exchange = Exchange(rules)
+    stream = Stream(bars[:3], exchange)
+    settings = settings_of(tmp_path)
+    life = await live(monkeypatch, settings, stream, exchange, market=about, stop_when=lambda _: bool(exchange.sent))
+    (position,) = exchange.book.positions()
+    roles = {str(order.role) for order in exchange.book.open_orders(position.symbol)}
+    assert roles == {"stop", "target"}
+    assert agree(life, exchange)
+
+
 @pytest.mark.parametrize("moment", ["before_submit", "after_submit"])
 @pytest.mark.parametrize("number", [1, 2, 3, 4, 6])
 async def test_killed_in_the_middle_of_an_order_loses_and_doubles_nothing(
