@@ -292,7 +292,7 @@ def _errors() -> str:
 
 
 def _data() -> str:
-    names = ("bars", "features", "signals", "positions", "orders", "records", "learning", "symbols")
+    names = ("bars", "features", "signals", "positions", "orders", "records", "learning", "symbols", "exchange")
     parts = [
         "# Data contracts",
         _DATA,
