@@ -246,9 +246,9 @@ class Player:
             if end is None and rank == _TICK:
                 continue
             await self._running.wait()
-            wait = self._clock.wait_seconds(time)
-            if wait > 0:
+            while (wait := self._clock.wait_seconds(time)) > 0:
                 await asyncio.sleep(wait)
+                await self._running.wait()
             self._clock.reach(time)
             result = call()
             if result is not None:
