@@ -21,6 +21,8 @@ __all__ = ["History"]
 
 _PAGE = 1_000
 _SETTLE_S = 0.1
+_OVERLAP_MS = 60_000
+"""Trades so long before an order that an earlier process sent may be unknown too."""
 _ALGO_ENDED = {"CANCELED": "CANCELED", "EXPIRED": "EXPIRED", "REJECTED": "REJECTED"}
 _SIDES = {"BUY": 1, "SELL": -1}
 
@@ -46,7 +48,8 @@ class History:
 
         While a request for it may still be under way the answer is waited for: an order that was not there when asked
         and came a second later would be one too many. Of an order that an earlier process sent, whatever else was
-        traded in its symbol since is told with it: the exchange may have closed the position by force meanwhile.
+        traded in its symbol since is told with it, in order: an entry may have filled on, a stop or a target may have
+        closed what was open, or the exchange by force, and each makes sense only after the one before.
 
         Raises:
             ExchangeError: The exchange does not answer.
@@ -65,8 +68,9 @@ class History:
             return [tracked.refusal] if tracked.refusal is not None else []
         if found and is_inherited:
             told = {update.trade_id for update in found if isinstance(update, Fill)}
-            others = await self.fills_since(symbol, found[0].time)
+            others = await self.fills_since(symbol, found[0].time - _OVERLAP_MS)
             found += [fill for fill in others if fill.trade_id not in told]
+            found.sort(key=_place)
         return found
 
     async def fills_since(self, symbol: str, since: int) -> list[Fill]:
@@ -190,3 +194,10 @@ class History:
                 return None
             raise
         return answer
+
+
+def _place(update: Fill | OrderUpdate) -> tuple[int, int, int]:
+    """Where an update stands among those of its symbol: accepted, filled, ended."""
+    if isinstance(update, Fill):
+        return update.time, 1, update.trade_id
+    return update.time, 0 if update.status is OrderStatus.ACCEPTED else 2, 0

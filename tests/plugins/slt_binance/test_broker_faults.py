@@ -348,6 +348,20 @@ async def test_forced_close_between_two_processes_is_told_with_the_orders_of_the
     assert len(fills) == 2
 
 
+async def test_fills_between_two_processes_come_in_the_order_in_which_they_happened(desk, venue, open_desk):
+    """Whichever order is asked for first tells all that happened in its symbol, not its own part of it alone."""
+    entry = await desk.entered()
+    stop, target = await desk.protect(95.0, 105.0)
+    await desk.hooks.slt_submit_order(order=(more := desk.order(1, OrderType.MARKET, 0.5, OrderRole.ENTRY)))
+    await venue.move(PRICE)
+    await venue.move(106.0)
+    again = await open_desk()
+    for order in (target, stop, entry):
+        told = await again.hooks.slt_query_order(symbol="BTCUSDT", client_id=order.client_id)
+        ours = [u.client_id for u in told if isinstance(u, Fill)]
+        assert ours == [entry.client_id, more.client_id, target.client_id]
+
+
 async def test_delisting_settles_and_ends_resting_orders(desk, venue):
     await desk.entered()
     stop, target = await desk.protect(95.0, 105.0)
