@@ -111,6 +111,17 @@ class Budgets:
         until = now + (shortest - now % shortest if pause_ms is None else pause_ms)
         self.orders_blocked_until = max(self.orders_blocked_until, until)
 
+    def move_clock(self, ahead_ms: int) -> None:
+        """Another clock counts from now on: pauses last as long as before, and windows begin anew.
+
+        Args:
+            ahead_ms: By how much it is ahead of the one before; negative = behind.
+        """
+        self.blocked_until += ahead_ms if self.blocked_until else 0
+        self.orders_blocked_until += ahead_ms if self.orders_blocked_until else 0
+        for window in (*self._weights, *self._orders):
+            window.number += ahead_ms // window.span_ms
+
     def used(self) -> dict[str, tuple[int, int]]:
         """Used and allowed, by the name of the header that counts it."""
         return {w.header: (w.used, w.limit) for w in (*self._weights, *self._orders)}

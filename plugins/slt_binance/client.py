@@ -164,7 +164,9 @@ class Client:
             sample = (after - before, int(answer["serverTime"]) - (before + after) // 2)
             best = sample if best is None else min(best, sample)
         if best is not None:
+            before = self.now
             self._offset, self._synced_at = best[1], self._monotonic_ms()
+            self.budgets.move_clock(self.now - before)
         return time.time_ns() // 1_000_000 - self.now
 
     async def call(

@@ -177,6 +177,19 @@ async def test_clock_of_the_machine_may_be_off_or_jump(server, client, monkeypat
     assert abs(client.now - before) < 2_000
 
 
+@pytest.mark.parametrize("skew_ms", [3_600_000, -3_600_000, -(10**12)])
+async def test_pause_asked_for_before_the_clock_is_known_lasts_no_longer_for_it(server, make_client, skew_ms):
+    client = make_client(longest_pause_seconds=0.0)
+    server.skew_ms = skew_ms
+    server.say("GET", "/fapi/v3/account", (403, "<html>Request blocked</html>"))
+    await fails(client, Endpoints.ACCOUNT)
+    client.budgets.blocked_until -= 20_000
+    await client.sync_clock()
+    assert client.budgets.wait_ms(client.now, 1, 0, is_urgent=False) == 0
+    client.budgets.blocked_until += 20_000
+    assert 8_000 < client.budgets.wait_ms(client.now, 1, 0, is_urgent=False) < 16_000
+
+
 async def test_clock_is_measured_again_when_old(server, make_client):
     ticks = [0]
     client = make_client(monotonic_ms=lambda: ticks[0])
