@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from functools import partial
 from typing import TYPE_CHECKING
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["FeedPipeline"]
 
 _CUT_POLL_S = 0.05
+_CLOCK_WARNING_MS = 2_000
 _log = get_logger("lifecycle")
 
 
@@ -72,6 +74,8 @@ class FeedPipeline:
         self._watched: frozenset[str] = frozenset()
         self._time = 0
         self._event_time = 0
+        self._lag = math.inf
+        self._lag_ms: int | None = None
         self._order = 0
         self._next = 0
         self._done: dict[int, tuple[int, list[Kline | SymbolChange]]] = {}
@@ -125,6 +129,7 @@ class FeedPipeline:
             connections=tuple(_status_of(connection, now) for connection in self._connections),
             queued=(self._queues[0].qsize(), self._queues[1].qsize(), self._queues[2].qsize()),
             event_time=self._event_time,
+            lag_ms=self._lag_ms,
             counters={
                 "frames": self.frames,
                 **self._counters,
@@ -238,6 +243,7 @@ class FeedPipeline:
             for update in updates:
                 if isinstance(update, Kline):
                     self._event_time = max(self._event_time, update.event_time)
+                    self._lag = min(self._lag, now - update.event_time)
                     self._waves.take(now if self._config.clock == "receive" else self._event_time, update)
                 else:
                     self._change(now, update)
@@ -259,8 +265,16 @@ class FeedPipeline:
                 self._outlet.price(PricePoint(when, update.symbol, update.close))
 
     def _hand_on(self) -> None:
-        for wave in self._waves.drain():
+        waves = self._waves.drain()
+        for wave in waves:
             self._outlet.put(wave)
+        if waves and self._lag != math.inf:
+            self._lag_ms, self._lag = int(self._lag), math.inf
+            if self._config.clock == "receive" and abs(self._lag_ms) > _CLOCK_WARNING_MS:
+                _log.warning(
+                    "this clock and the exchange's differ, so waves are cut too early or too late; set it by NTP",
+                    ahead_s=round(self._lag_ms / 1000),
+                )
 
     async def _cut_in_time(self) -> None:
         """Cut at the deadline also where no frame comes; never before every frame up to it has been applied."""

@@ -47,6 +47,18 @@ async def test_pipeline_cuts_at_the_deadline_without_any_frame(server, run, word
     assert waves_of(state.said)[0].bars.state.tolist() == [[1, 0]]
 
 
+@pytest.mark.parametrize(("ahead_s", "is_told"), [(0, False), (1, False), (3_600, True), (-3_600, True)])
+async def test_clock_that_differs_from_the_exchange_is_told(server, run, words, eventually, caplog, ahead_s, is_told):
+    state = run(SYMBOLS, start_time=words.START + words.MINUTE + 100 + ahead_s * 1_000)
+    await server.ready()
+    await server.push(words.kline("AAA", 1), words.kline("BBB", 1))
+    await eventually(lambda: state.pipeline.status().counters["bars"] == 2)
+    state.wall.now += 120_000
+    await eventually(lambda: waves_of(state.said))
+    assert state.pipeline.status().lag_ms == ahead_s * 1_000
+    assert ("set it by NTP" in caplog.text) is is_told
+
+
 async def test_pipeline_on_event_times_cuts_when_the_exchange_passes_the_deadline(server, run, words, eventually):
     state = run(SYMBOLS, clock="events", start_time=5)
     await server.ready()
