@@ -36,6 +36,7 @@ class LiveSession(Session):
     _log: SessionLog | None = None
     _lanes: Lanes | None = None
     _on_read: Callable[[str], None] | None = None
+    _unwritten: list[Command] | None = None
 
     def open_live(
         self, log: SessionLog, *, lanes: Lanes | None = None, on_read: Callable[[str], None] | None = None
@@ -57,24 +58,20 @@ class LiveSession(Session):
 
     def compute(self, bars: Bars) -> Block:
         """The dense part of a wave; the wave is logged first."""
-        if self._log is not None:
-            self._log.write(EntryKind.WAVE, bars)
+        self._write(EntryKind.WAVE, bars)
         return super().compute(bars)
 
     def decide(self, event: Event) -> list[Command]:
         """What the engine says to an event, which is logged before; bars are with their wave already."""
-        if self._log is None:
-            return super().decide(event)
         if isinstance(event, BarsClosed):
-            self._log.write(EntryKind.CLOSED, (event.time, event.row))
+            self._write(EntryKind.CLOSED, (event.time, event.row))
         else:
-            self._log.write(EntryKind.EVENT, event)
+            self._write(EntryKind.EVENT, event)
         return super().decide(event)
 
     def advance_price(self, point: PricePoint) -> list[Any]:
         """Move a simulated broker's price, logged so that a restart moves it likewise."""
-        if self._log is not None:
-            self._log.write(EntryKind.ADVANCE, point)
+        self._write(EntryKind.ADVANCE, point)
         return super().advance_price(point)
 
     def is_fit_due(self, request: FitRequest, task: asyncio.Task[FitReport], time: int) -> bool:
@@ -93,10 +90,19 @@ class LiveSession(Session):
         await super().make_durable(position)
 
     async def _carry_out(self, commands: list[Command]) -> list[Event]:
-        events = await super()._carry_out(commands)
+        self._unwritten = commands
+        return await super()._carry_out(commands)
+
+    def write_out(self) -> None:
+        """Log the commands of the last event. They are put into words only now: their orders were more urgent."""
+        commands, self._unwritten = self._unwritten, None
         if self._log is not None and commands:
             self._log.write(EntryKind.COMMANDS, write_commands(commands))
-        return events
+
+    def _write(self, kind: EntryKind, content: Any) -> None:
+        self.write_out()
+        if self._log is not None:
+            self._log.write(kind, content)
 
     async def _ask_broker(
         self, command: SubmitOrder | CancelOrder | QueryOrder | ReadAccount, position: int

@@ -10,6 +10,7 @@ from slt.events import Notify, Store
 from slt.log import get_logger
 from slt.run.playback import Playback
 from slt.run.session_log import load_part, parts_of, read_entries
+from slt.run.warming import bars_to_store
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from slt.events import Command
     from slt.run.assembly import Assembly
     from slt.run.live_session import LiveSession
+    from slt.types import Bars
 
 __all__ = ["restore", "take_state"]
 
@@ -108,11 +110,16 @@ async def _play(
         assembly.writer.put(records)
         session.tell(command.notice for command in commands if isinstance(command, Notify))
 
+    def take_bars(bars: Bars) -> None:
+        session.candles.add(bars)
+        if assembly.settings.run.store_bars:
+            assembly.writer.put(bars_to_store(bars))
+
     playback = Playback(
         session.engine,
         session.dense,
         broker=assembly.plugins.broker.hooks if is_simulated else None,
-        on_bars=session.candles.add,
+        on_bars=take_bars,
         on_commands=carry_out,
     )
     for number in numbers:

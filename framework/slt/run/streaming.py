@@ -144,6 +144,7 @@ class _Driver:
         self._wave_clock = 0
         self._bars_until = 0
         self._priced: dict[str, int] = {}
+        self._unstored: list[Wave] = []
         self._mark = self._report_to(session.vitals) if session.vitals is not None else None
 
     def _report_to(self, vitals: Vitals) -> LoopMark:
@@ -180,6 +181,8 @@ class _Driver:
     async def save(self) -> None:
         """Begin a part of the session log with a snapshot of the whole run."""
         writer = self._assembly.writer
+        self._session.write_out()
+        self._store_bars()
         await writer.durable(writer.put(()))
         progress = {"time": self._time, "rows": self._rows, "bars_until": self._bars_until}
         await self._log.begin_part(take_state(self._assembly, self._session, progress))
@@ -356,8 +359,17 @@ class _Driver:
         if not now:
             return
         await self._session.apply_halts(now)
+        self._store_bars()
         if self._wants_tick(now):
             await self._session.handle(Tick(now, is_gap=False))
+
+    def _store_bars(self) -> None:
+        """Put the bars of the last waves down, when the orders that they led to are out."""
+        waves, self._unstored = self._unstored, []
+        if self._assembly.settings.run.store_bars:
+            for wave in waves:
+                restated = (_restated(kline) for kline in wave.restated)
+                self._assembly.writer.put([*bars_to_store(wave.bars), *restated])
 
     def _wants_tick(self, now: int) -> bool:
         """Whether time has to be told: a position without a price for a second, or an order that may be overdue."""
@@ -381,8 +393,7 @@ class _Driver:
         for row in range(len(bars)):
             block = await session.close_bar(block, row, moment)
         self._rows, self._time, self._bars_until = self._rows + len(bars), closed, closed
-        if self._assembly.settings.run.store_bars:
-            self._assembly.writer.put([*bars_to_store(bars), *(_restated(kline) for kline in wave.restated)])
+        self._unstored.append(wave)
         self._on_progress(self._progress())
         due = self._saved + self._assembly.settings.run.session_minutes * 60
         if asyncio.get_running_loop().time() >= due and not self._log.problem:
