@@ -88,10 +88,13 @@ class FeedSpecs(Protocol):
     """Where candles come from."""
 
     @hookspec
-    def slt_describe_market(self) -> MarketInfo:
+    def slt_describe_market(self, resumed: tuple[str, ...] = ()) -> MarketInfo:
         """Say which symbols, interval and span this feed gives, and what it knows of their rules and funding.
 
         **Called** once by the driver before the first bar, in a worker thread.
+
+        **Args** `resumed` (since 0.2): the symbols of an unfinished run on a live feed that goes on; empty otherwise.
+        The feed gives just these, in this order, whether they still trade or not: there may be positions in them.
 
         **Returns** the market; never None.
 

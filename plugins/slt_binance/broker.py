@@ -73,7 +73,7 @@ class BinanceBroker:
         credentials = read_credentials(config)
         client = make_client(config, credentials)
         try:
-            survey = Survey(client, config, market.symbols)
+            survey = Survey(client, config, market.symbols, is_resumed=market.is_resumed)
             await survey.look()
             _raise_problems(survey)
             await _switch_margin(client, survey, config.margin_type)

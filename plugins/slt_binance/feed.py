@@ -91,9 +91,9 @@ class BinanceFeed:
         self.config = config
 
     @hookimpl
-    def slt_describe_market(self) -> MarketInfo:
+    def slt_describe_market(self, resumed: tuple[str, ...] = ()) -> MarketInfo:
         """Ask which symbols trade and choose; see `slt.hookspecs.FeedSpecs.slt_describe_market`."""
-        return asyncio.run(self._look())
+        return asyncio.run(self._look(resumed))
 
     @hookimpl
     def slt_read_bars(self, start: int, rows: int) -> Iterator[Bars]:  # noqa: ARG002 # the contract's arguments
@@ -129,7 +129,7 @@ class BinanceFeed:
     slt_route_frame = staticmethod(hookimpl(route_frame))
     slt_decode_frame = staticmethod(hookimpl(decode_frame))
 
-    async def _look(self) -> MarketInfo:
+    async def _look(self, resumed: tuple[str, ...]) -> MarketInfo:
         config = self.config
         client = Client(config.rest_url, None, timeout_seconds=config.request_timeout_seconds)
         try:
@@ -140,7 +140,7 @@ class BinanceFeed:
         finally:
             await client.close()
         interval_ms = parse_interval(config.interval)
-        symbols = await self._choose(answer)
+        symbols = resumed or await self._choose(answer)
         return MarketInfo(
             symbols=symbols,
             interval_ms=interval_ms,

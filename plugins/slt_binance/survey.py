@@ -74,6 +74,7 @@ class Survey:
         client: The REST client.
         config: The broker's options.
         symbols: Symbols to trade.
+        is_resumed: They are those of an unfinished run: one that does not trade any more is a warning, no problem.
 
     Attributes:
         checks: What was looked at, in order.
@@ -84,7 +85,9 @@ class Survey:
         margin_types: ``ISOLATED`` or ``CROSSED`` per symbol, as set.
     """
 
-    def __init__(self, client: Client, config: BinanceBrokerConfig, symbols: tuple[str, ...]) -> None:
+    def __init__(
+        self, client: Client, config: BinanceBrokerConfig, symbols: tuple[str, ...], *, is_resumed: bool = False
+    ) -> None:
         self.checks: list[Check] = []
         self.failure: ExchangeError | None = None
         self.rules: dict[str, SymbolRules] = {}
@@ -94,6 +97,7 @@ class Survey:
         self._client = client
         self._config = config
         self._symbols = symbols
+        self._is_resumed = is_resumed
 
     @property
     def problems(self) -> list[Check]:
@@ -150,7 +154,13 @@ class Survey:
         self._client.budgets.set_limits(info.get("rateLimits"))
         listed = {str(entry["symbol"]): entry for entry in info["symbols"]}
         self.rules = parse_exchange_info(info, symbols=frozenset(self._symbols))
-        wrong = [problem for symbol in self._symbols if (problem := _unfit(symbol, listed.get(symbol)))]
+        unfit = {symbol: problem for symbol in self._symbols if (problem := _unfit(symbol, listed.get(symbol)))}
+        if self._is_resumed:
+            for problem in unfit.values():
+                self._add("symbols", "warning", problem, "nothing: its position, if any, is the exchange's to settle")
+            self._symbols = tuple(symbol for symbol in self._symbols if symbol not in unfit)
+            unfit = {}
+        wrong = list(unfit.values())
         quotes = {str(listed[symbol]["quoteAsset"]) for symbol in self._symbols if symbol in listed}
         if len(quotes) > 1:
             wrong.append(f"quoted in different currencies: {', '.join(sorted(quotes))}")
@@ -190,7 +200,7 @@ class Survey:
     async def _brackets(self) -> None:
         brackets = parse_brackets(await self._client.call(Endpoints.BRACKETS))
         missing = [symbol for symbol in self.rules if symbol not in brackets]
-        if missing:
+        if missing and not self._is_resumed:
             self._add("brackets", "problem", f"no leverage brackets for {', '.join(missing)}", "choose other symbols")
         self.rules = {
             symbol: evolve(

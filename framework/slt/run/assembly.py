@@ -199,10 +199,12 @@ async def assembled(
     check_certificates(plugins, settings)
     if settings.run.mode != "backtest":
         check_health_config(settings.health)
-    market = await asyncio.to_thread(plugins.feed.hooks.slt_describe_market)
     config, identity = effective_config(settings, plugins), _identity(settings, plugins)
-    if plugins.feed.implements("slt_plan_connections") and not is_fresh:
-        market = attrs.evolve(market, symbols=symbols_before(root, settings.run.name, identity) or market.symbols)
+    is_live = plugins.feed.implements("slt_plan_connections")
+    before = symbols_before(root, settings.run.name, identity) if is_live and not is_fresh else ()
+    market = await asyncio.to_thread(plugins.feed.hooks.slt_describe_market, resumed=before)
+    if before:
+        market = attrs.evolve(market, symbols=before, is_resumed=True)
     dense = Dense(plugins, market.symbols, market.interval_ms)
     await asyncio.to_thread(dense.start)
     async with AsyncExitStack() as held, AsyncExitStack() as ended:
@@ -212,7 +214,9 @@ async def assembled(
             opening = plugins.broker.hooks.slt_open_broker(market=market, wallet=settings.account.initial_equity)
             rules = dict(await opening)
         missing = [s for s in market.symbols if s not in rules]
-        if missing:
+        if missing and market.is_resumed:
+            _log.warning("symbols of this run are not at the exchange any more", symbols=", ".join(missing))
+        elif missing:
             raise ConfigError(f"brokers.{plugins.broker.name}: no trading rules for {', '.join(missing)}")
         is_paced = settings.run.mode != "backtest"
         storage = StorageLink(plugins.storage.hooks, open_seconds=_OPEN_TIMEOUT_S)

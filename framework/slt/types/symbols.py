@@ -105,6 +105,8 @@ class MarketInfo:
         rules: Rules per symbol, where the feed knows them; a broker's own rules win.
         funding: Funding per symbol, where known.
         total_bars: Number of rows to come, for the progress bar; None when unknown.
+        is_resumed: The symbols are those of an unfinished run that goes on: some may not trade any more, or not be
+            listed, which keeps nobody from managing the others.
     """
 
     symbols: tuple[str, ...]
@@ -116,3 +118,4 @@ class MarketInfo:
     rules: dict[str, SymbolRules] = field(factory=dict)
     funding: dict[str, FundingRates] = field(factory=dict)
     total_bars: int | None = None
+    is_resumed: bool = False

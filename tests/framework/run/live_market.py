@@ -265,7 +265,7 @@ class Stream:
     def as_feed(self, market, plugin):
         hooks = hooks_of(
             FeedSpecs,
-            slt_describe_market=lambda: market,
+            slt_describe_market=lambda resumed=(): market,
             slt_read_bars=lambda start, rows: iter(()),
             slt_plan_connections=lambda symbols: (),
         )

@@ -178,6 +178,12 @@ def test_market_wrong_symbols_are_all_named(feed_on):
     )
 
 
+def test_market_of_a_resumed_run_keeps_its_symbols_whether_they_trade_or_not(feed_on):
+    market = feed_on(symbols=("BTCUSDT", "OLDUSDT")).slt_describe_market(resumed=("OLDUSDT", "GONEUSDT", "BTCUSDT"))
+    assert market.symbols == ("OLDUSDT", "GONEUSDT", "BTCUSDT")
+    assert set(market.rules) == {"OLDUSDT", "BTCUSDT"}
+
+
 def test_market_without_any_perpetual_says_so(feed_on):
     with pytest.raises(FeedError, match="trades no perpetual quoted in EUR"):
         feed_on(quote_asset="EUR").slt_describe_market()

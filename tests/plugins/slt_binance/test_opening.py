@@ -160,6 +160,16 @@ async def test_open_every_problem_at_once(venue):
     assert any("NOPEUSDT is not listed" in line for line in lines)
 
 
+async def test_open_symbol_delisted_since_stops_a_new_run_and_not_one_that_goes_on(venue, caplog):
+    venue.exchange.delist("ETHUSDT")
+    (line,) = await refused(venue)
+    assert "ETHUSDT does not trade (status CLOSE)" in line
+    found = await opened(venue, evolve(MARKET, symbols=(*MARKET.symbols, "GONEUSDT"), is_resumed=True))
+    assert set(found) == set(SYMBOLS)
+    assert "ETHUSDT does not trade (status CLOSE)" in caplog.text
+    assert "GONEUSDT is not listed" in caplog.text
+
+
 async def test_open_margin_type_blocked_by_a_position_says_so(venue):
     await venue.move(100.0)
     venue.options = {"margin_type": "cross"}
