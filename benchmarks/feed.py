@@ -40,11 +40,12 @@ def messages(count, base):
         is_closed = update == UPDATES - 1
         event = opened + MINUTE + 200 if is_closed else opened + 100 + update * 240
         first = 5_000_000_000 + bar * 10_000
+        trades = 10_000 if is_closed else update * 40 + 40
         data = (
             f'{{"e":"kline","E":{event},"s":"{symbol}","k":{{"t":{opened},"T":{opened + MINUTE - 1},"s":"{symbol}",'
-            f'"i":"1m","f":{first},"L":{first + update * 40 + (399 if is_closed else 39) if not is_closed else first + 9_999},'
+            f'"i":"1m","f":{first},"L":{first + trades - 1},'
             f'"o":"1234.5600","c":"1235.{update:04d}","h":"1240.1000","l":"1230.0000","v":"{1000 + update}.123",'
-            f'"n":{update * 40 + 40 if not is_closed else 10_000},"x":{"true" if is_closed else "false"},'
+            f'"n":{trades},"x":{"true" if is_closed else "false"},'
             f'"q":"1234567.8900","V":"{500 + update}.100","Q":"617283.9400","B":"0"}}}}'
         )
         yield symbol, data
@@ -59,7 +60,7 @@ def blob(count, base, is_wrapped):
     return parts
 
 
-async def serve(count, port_file):
+async def serve(count):
     base = time.time_ns() // 60_000_000_000 * MINUTE
     made = {True: blob(count, base, True), False: blob(count, base, False)}
 
@@ -67,7 +68,7 @@ async def serve(count, port_file):
         try:
             request = (await reader.readuntil(b"\r\n\r\n")).decode()
             path = request.split(" ", 2)[1]
-            key = re.search(r"sec-websocket-key: (\S+)", request, re.I)[1]
+            key = re.search(r"sec-websocket-key: (\S+)", request, re.IGNORECASE)[1]
             digest = hashlib.sha1((key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").encode()).digest()
             writer.write(
                 b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -142,6 +143,7 @@ def slt_pipeline(port, path=""):
     from types import SimpleNamespace
 
     import pluggy
+
     from slt._binding import bind_hooks
     from slt.config import FeedConfig
     from slt.feed.pipeline import FeedPipeline
@@ -167,7 +169,7 @@ def slt_pipeline(port, path=""):
 async def client_slt(port, count, meter):
     pipeline = slt_pipeline(port)
     task = asyncio.create_task(pipeline.run())
-    while not pipeline.frames:
+    while not pipeline.frames:  # noqa: ASYNC110 # the moment itself is measured
         await asyncio.sleep(0)
     meter.start()
     wanted, bars = count // UPDATES, 0
@@ -191,9 +193,10 @@ async def client_ccxt(port, count, meter):
     markets = [
         exchange.safe_market_structure(
             {
-                "id": symbol, "symbol": f"{symbol[:-4]}/USDT:USDT", "base": symbol[:-4], "quote": "USDT", "settle": "USDT",
-                "type": "swap", "swap": True, "contract": True, "linear": True, "inverse": False, "spot": False,
-                "active": True, "contractSize": 1.0, "precision": {"amount": 0.001, "price": 0.01},
+                "id": symbol, "symbol": f"{symbol[:-4]}/USDT:USDT", "base": symbol[:-4], "quote": "USDT",
+                "settle": "USDT", "type": "swap", "swap": True, "contract": True, "linear": True,
+                "inverse": False, "spot": False, "active": True, "contractSize": 1.0,
+                "precision": {"amount": 0.001, "price": 0.01},
             }
         )
         for symbol in SYMBOLS
@@ -238,7 +241,7 @@ async def client_python_binance(port, count, meter):
 async def share(port, count, meter):
     pipeline = slt_pipeline(port, "/pace")
     task = asyncio.create_task(pipeline.run())
-    while not pipeline.frames:
+    while not pipeline.frames:  # noqa: ASYNC110 # nothing is measured yet
         await asyncio.sleep(0.01)
     await asyncio.sleep(2)
     begun = pipeline.frames
@@ -267,9 +270,7 @@ async def share_websockets(port, count, meter):
 
 def run_client(name, port, count, is_uvloop):
     command = [sys.executable, __file__, "--client", name, "--port", str(port), "--messages", str(count)]
-    done = subprocess.run(
-        command + ["--uvloop"] * is_uvloop, capture_output=True, text=True, timeout=600, check=False
-    )
+    done = subprocess.run(command + ["--uvloop"] * is_uvloop, capture_output=True, text=True, timeout=600, check=False)
     if done.returncode:
         raise SystemExit(f"{name} failed: {done.stderr[-2000:]}")
     return json.loads(done.stdout.splitlines()[-1])
@@ -287,7 +288,7 @@ def main():
     parser.add_argument("--port", type=int, default=0)
     given = parser.parse_args()
     if given.serve:
-        asyncio.run(serve(given.messages, None))
+        asyncio.run(serve(given.messages))
         return
     if given.client:
         functions = {

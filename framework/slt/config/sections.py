@@ -275,7 +275,7 @@ class FeedConfig:
         queue_slots: Frames that may wait for decoding, over all three queues.
         gather_ms: Between closes, how long a connection collects what comes before it is read, ms; saves CPU.
         silence_seconds: Time without any message after which a connection is made anew.
-        symbol_silence_seconds: Time without a message of one symbol, while more than half speak, before it resubscribes.
+        symbol_silence_seconds: Time without a message of a symbol, while more than half speak, before it resubscribes.
         resubscribe_minutes: Least time between two resubscriptions of one symbol.
         silent_share: Share of a connection's symbols whose silence makes the connection anew.
         connect_seconds: Time that connecting and the handshake may take.
@@ -292,7 +292,7 @@ class FeedConfig:
     deadline_seconds: float = field(default=3.0, validator=and_(gt(0.0), le(50.0)))
     clock: str = field(default="receive", validator=in_(("receive", "events")))
     queue_slots: int = field(default=10_000, validator=ge(30))
-    gather_ms: float = field(default=20.0, validator=and_(ge(0.0), le(1000.0)))
+    gather_ms: float = field(default=30.0, validator=and_(ge(0.0), le(1000.0)))
     silence_seconds: float = field(default=60.0, validator=gt(0.0))
     symbol_silence_seconds: float = field(default=180.0, validator=gt(0.0))
     resubscribe_minutes: float = field(default=10.0, validator=ge(0.0))

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["FeedPipeline"]
 
 _CUT_POLL_S = 0.05
+_IDLE_POLL_S = 0.25
 _CLOCK_WARNING_MS = 2_000
 _log = get_logger("lifecycle")
 
@@ -279,7 +280,7 @@ class FeedPipeline:
     async def _cut_in_time(self) -> None:
         """Cut at the deadline also where no frame comes; never before every frame up to it has been applied."""
         while True:
-            await asyncio.sleep(_CUT_POLL_S)
+            await asyncio.sleep(_CUT_POLL_S if self._wall_ms() >= self._waves.minute else _IDLE_POLL_S)
             if self._next == self._order and self._waves.deadline:
                 self._waves.advance(self._stamp())
                 self._hand_on()

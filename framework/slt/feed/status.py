@@ -34,18 +34,18 @@ class FeedStatus:
         connections: One for each plan, in order.
         queued: Frames waiting in each of the three queues.
         event_time: The greatest exchange time seen in a closed bar, ms UTC; 0 before the first.
-        lag_ms: Least time from the exchange's stamp on a frame to its receipt since the wave before; None before the
-            first. Seconds here, or less than 0, mean that one of the clocks is wrong.
         counters: Counts since the start by name: ``frames``, ``replaced``, ``bars``, ``late``, ``too_late``,
             ``duplicate``, ``out_of_order``, ``restated``, ``missing``, ``empty``, ``recovered``, ``unconfirmed``,
             ``malformed``, ``waves``, ``waves_at_deadline``.
+        lag_ms: Least time from the exchange's stamp on a frame to its receipt since the wave before; None before the
+            first. Seconds here, or less than 0, mean that one of the clocks is wrong.
     """
 
     connections: tuple[ConnectionStatus, ...]
     queued: tuple[int, int, int]
     event_time: int
-    lag_ms: int | None = None
     counters: dict[str, int] = field(factory=dict)
+    lag_ms: int | None = None
 
     @property
     def is_up(self) -> bool:
