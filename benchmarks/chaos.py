@@ -119,9 +119,14 @@ def show(results, skipped, seconds):
     )
     naked = totals["longest naked ms"] / 1_000
     print(f"spans with too little stop {totals['naked spans']}, the longest {naked:.1f} s of market time")
+    failed = sum(play.failed_starts for _, play, _ in results.values())
     if recovery:
         at = lambda share: recovery[min(len(recovery) - 1, int(share * len(recovery)))]  # noqa: E731
-        print(f"restarts {len(recovery)}: ready again after {at(0.5):.1f} s (median), {recovery[-1]:.1f} s (longest)")
+        print(
+            f"restarts {len(recovery)}: ready again after {at(0.5):.1f} s (median), {recovery[-1]:.1f} s (longest); ",
+            end="",
+        )
+        print(f"starts that the exchange let fail and that were tried again: {failed}")
     print(f"\n{'invariant':<38}{'violations':>12}")
     for name in INVARIANTS:
         print(f"{name:<38}{wrong[name]:>12}")

@@ -29,8 +29,9 @@ INVARIANTS = (
     "run or harness broke",
 )
 _MINUTE = 60_000
-_STOP_SLACK_S, _AGE_SLACK_S = 30.0, 60.0
-"""Market time beyond the promise: for the close that follows a missing stop, and the check every 60 s."""
+_AGE_SLACK_S = 60.0
+_REACTION_WALL_S = 2.5
+"""What the run itself needs to react is wall time, which the market outruns: so much of it is granted."""
 _TROUBLE_WALL_S = {
     "stall": 1.5,
     "http_429": 3.0,
@@ -135,7 +136,7 @@ class Judge:
     def _downtimes(self):
         """Spans of market time without a process that had begun."""
         lives = self._play.lives
-        return [(a.until, b.since + 1_000 * SPEED) for a, b in itertools.pairwise(lives)]
+        return [(a.until, b.since + _REACTION_WALL_S * 1_000 * SPEED) for a, b in itertools.pairwise(lives)]
 
     def _troubles(self):
         spans = []
@@ -252,7 +253,7 @@ class Judge:
             self.verdict.counts["naked spans"] += 1
             longest = self.verdict.counts["longest naked ms"]
             self.verdict.counts["longest naked ms"] = max(longest, round(naked * 1_000))
-            if naked > STOP_ACK_S + _STOP_SLACK_S:
+            if naked > max(STOP_ACK_S, _REACTION_WALL_S * SPEED):
                 self._wrong("positions without a stop too long", f"{symbol} from {since} for {naked:.1f} s")
 
     def _check_ages(self):
@@ -267,7 +268,7 @@ class Judge:
         for symbol, since, until in spans:
             limit = since + MAX_HOURS * 3_600_000
             over = (until - limit - self._excuse(limit, until)) / 1_000 if until > limit else 0.0
-            if over > _AGE_SLACK_S and not self._is_halted(symbol, limit, until):
+            if over > max(_AGE_SLACK_S, _REACTION_WALL_S * SPEED) and not self._is_halted(symbol, limit, until):
                 self._wrong("positions too old", f"{symbol} from {since}: {over:.0f} s past its time")
 
     def _is_halted(self, symbol, since, until):

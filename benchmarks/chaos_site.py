@@ -27,6 +27,8 @@ STOP_ACK_S, MAX_HOURS = 60.0, 1 / 15
 READY_BARS = 2
 _START_S, _STOP_S, _SETTLE_S, _MOMENT_S = 45.0, 25.0, 12.0, 12.0
 _POLL_S = 0.01
+_STARTS, _TRY_AGAIN = 5, 1
+"""Starts that a supervisor tries, and the exit code after which it does."""
 
 _SANDBOX = """
 [services.sandbox]
@@ -87,7 +89,7 @@ request_timeout_seconds = 3
 event_timeout_seconds = 2
 longest_backoff_seconds = 2
 longest_pause_seconds = 3
-recv_window_ms = 2000
+recv_window_ms = 300
 [features.steady]
 bars = {ready}
 [strategies.coin]
@@ -135,6 +137,8 @@ class Play:
         kills: Moments that were met.
         missed: Moments that did not come.
         recovery: Wall seconds from each restart until the run was ready.
+        failed_starts: Starts that ended before the run had begun, because the exchange did not answer, and were tried
+            again.
         seconds: Wall seconds of it all.
     """
 
@@ -145,6 +149,7 @@ class Play:
     kills: list = field(factory=list)
     missed: list = field(factory=list)
     recovery: list = field(factory=list)
+    failed_starts: int = 0
     seconds: float = 0.0
 
 
@@ -273,19 +278,28 @@ class Site:
         return process
 
     async def _start(self):
-        """Start the run and wait until it says that it has begun; returns the wall seconds it took."""
+        """Start the run and wait until it says that it has begun; returns the wall seconds it took.
+
+        A start that fails because the exchange does not answer just then is tried again, as any supervisor does.
+        """
         began = time.monotonic()
+        for _ in range(_STARTS):
+            if await self._try_start():
+                self.play.lives.append(Life(await self._desk.now()))
+                return time.monotonic() - began
+            if await self._process.wait() != _TRY_AGAIN:
+                break
+            self.play.failed_starts += 1
+        return time.monotonic() - began
+
+    async def _try_start(self):
         for file in (self.folder / "runs").glob("*.starts.json"):
             # Kills in a row would have the crash guard wait; an operator who knows why removes its file just so.
             file.unlink()
         self._process = await self._spawn("run", "--config", self._config, error=asyncio.subprocess.PIPE)
         begun = asyncio.get_running_loop().create_future()
         self._reading = asyncio.create_task(self._read(self._process, begun))
-        word = await asyncio.wait_for(begun, _START_S)
-        took = time.monotonic() - began
-        if word:
-            self.play.lives.append(Life(await self._desk.now()))
-        return took
+        return await asyncio.wait_for(begun, _START_S)
 
     async def _read(self, process, begun):
         with (self.folder / "run.log").open("ab") as log:

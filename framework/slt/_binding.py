@@ -90,7 +90,7 @@ def bind_hooks(manager: pluggy.PluginManager, kind: str, instance: object) -> di
         if impl.plugin is instance
     }
     return {
-        name: _adapt(implemented[name], spec) if name in implemented else _OPTIONAL[name]
+        name: _adapt(implemented[name], spec, getattr(KINDS[kind], name)) if name in implemented else _OPTIONAL[name]
         for name, spec in _specs(kind).items()
     }
 
@@ -185,16 +185,18 @@ def _wrong_signature(
         yield f"has `{name}` as {words[not is_async]}, it must be {words[is_async]}"
 
 
-def _adapt(function: Callable[..., Any], spec: tuple[str, ...]) -> Callable[..., Any]:
-    """`function` as one that takes every argument of the specification, by position or name."""
+def _adapt(function: Callable[..., Any], spec: tuple[str, ...], contract: Callable[..., Any]) -> Callable[..., Any]:
+    """`function` as one that takes every argument of the specification, by position or name, with its defaults."""
     parameters = inspect.signature(function).parameters
-    if tuple(parameters) == spec:
+    declared = inspect.signature(contract).parameters.values()
+    defaults = {p.name: p.default for p in declared if p.default is not p.empty}
+    if tuple(parameters) == spec and not defaults:
         return function
     takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     accepted = [name for name in spec if takes_all or name in parameters]
 
     def call(*args: Any, **kwargs: Any) -> Any:
-        given = dict(zip(spec, args, strict=False), **kwargs)
+        given = defaults | dict(zip(spec, args, strict=False), **kwargs)
         return function(**{name: given[name] for name in accepted})
 
     return call

@@ -126,7 +126,7 @@ def other_price(told):
 
 
 def naked(told):
-    told.move("covered", 5 * MINUTE)
+    told.move("covered", 6 * MINUTE)
 
 
 def naked_to_the_end(told):
