@@ -144,6 +144,7 @@ class Connection:
         self.causes: Counter[str] = Counter()
         self.next_id = 1
         self._attempt = 0
+        self._untraded: set[str] = set()
         self._readers: list[asyncio.Task[None]] = []
 
     @property
@@ -168,10 +169,13 @@ class Connection:
         symbols = dict(zip(self.plan.streams, self.plan.symbols, strict=True))
         return tuple(symbols[stream] for stream in self.liveness.silent(now))
 
-    def forget(self, symbol: str) -> None:
-        """Expect nothing more of a symbol that is not traded."""
+    def expect(self, symbol: str, *, is_tradable: bool) -> None:
+        """Miss a symbol when it is silent, or no longer because it is not traded."""
+        (self._untraded.discard if is_tradable else self._untraded.add)(symbol)
         for stream, name in zip(self.plan.streams, self.plan.symbols, strict=True):
-            if name == symbol:
+            if name == symbol and is_tradable:
+                self.liveness.heard.setdefault(stream, self.seconds())
+            elif name == symbol:
                 self.liveness.heard.pop(stream, None)
 
     async def _open(self, group: asyncio.TaskGroup) -> tuple[_Socket, asyncio.Task[None]]:
@@ -212,7 +216,8 @@ class Connection:
         return socket
 
     def _watched(self) -> tuple[str, ...]:
-        return tuple(stream for stream, symbol in zip(self.plan.streams, self.plan.symbols, strict=True) if symbol)
+        pairs = zip(self.plan.streams, self.plan.symbols, strict=True)
+        return tuple(stream for stream, symbol in pairs if symbol and symbol not in self._untraded)
 
     async def _watch(self, socket: _Socket, reading: asyncio.Task[None]) -> str:
         """Wait until the socket has to be replaced or has ended; says why."""

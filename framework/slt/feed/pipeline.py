@@ -180,7 +180,9 @@ class FeedPipeline:
             if state is None:
                 self._control(name, frame)
                 return None
-            liveness.last = heard[name] = seconds()
+            liveness.last = seconds()
+            if name in heard:
+                heard[name] = liveness.last
             if bar == state.bar and bar and not is_final:
                 state.last = frame
                 if state.is_watched:
@@ -256,8 +258,7 @@ class FeedPipeline:
         self._hand_on()
         self._outlet.put(change)
         for connection in self._connections:
-            if not change.is_tradable:
-                connection.forget(change.symbol)
+            connection.expect(change.symbol, is_tradable=change.is_tradable)
 
     def _price(self, now: int, updates: list[Kline | SymbolChange]) -> None:
         for update in updates:

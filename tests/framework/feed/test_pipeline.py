@@ -89,7 +89,13 @@ async def test_symbol_change_is_told_and_the_symbol_no_longer_waited_for(server,
     await server.push(words.kline("AAA", 1, closed=False), change, words.kline("AAA", 1))
     await eventually(lambda: waves_of(state.said))
     assert state.said[0] == change
-    assert "bbb" not in state.pipeline._connections[0].liveness.heard
+    heard = state.pipeline._connections[0].liveness.heard
+    assert set(heard) == {"aaa"}
+    await server.sockets[0].close(1011)
+    await server.ready(2)
+    assert set(heard) == {"aaa"}, "nor on the next connection"
+    await server.push(SymbolChange(words.START, "BBB", "TRADING", is_tradable=True))
+    await eventually(lambda: set(heard) == {"aaa", "bbb"})
 
 
 @pytest.mark.parametrize("frame", [b"no words at all", b"aaa|1|1|AAA|x|60000|1", b"\xff\xfe"])
