@@ -183,6 +183,7 @@ class Stream:
             or driver._lanes is None
             or driver._lanes.busy
             or driver._reader.reason
+            or driver._unstored
             or driver._assembly.writer.pending
             or not self.desk.updates.empty()
         ):
@@ -212,7 +213,7 @@ async def measure(folder, symbols, waves, orders):
     market = MarketInfo(symbols, MINUTE, START, None, "a random walk", is_synthetic=True)
     feed = hooks_of(
         FeedSpecs,
-        slt_describe_market=lambda: market,
+        slt_describe_market=lambda **_: market,
         slt_read_bars=lambda **_: iter(()),
         slt_plan_connections=lambda **_: (),
     )
@@ -248,6 +249,7 @@ async def measure(folder, symbols, waves, orders):
 
     execution.build_plugins = lambda _: made
     streaming._make_pipeline = lambda _: stream
+    streaming._BEAT_S = 0.02  # the bars of a wave are stored at the next beat, which no minute has to wait for here
     streaming._Driver.__init__ = spy
     with contextlib.suppress(StoppedError):
         await execute(settings, Observer(lambda _: None, lambda _: None, lambda: stream.is_done))

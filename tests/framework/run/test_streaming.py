@@ -8,12 +8,16 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 from streaming_kit import Exchange, Stream, facts, live, recorded, recording, settings_of
 
+from slt.cli.replay import replay
+from slt.errors import SltError
 from slt.run.proving import prove_session
+from slt.run.session_log import EntryKind, SessionLog, load_part, read_entries
 
 
 @pytest.fixture
@@ -247,3 +251,31 @@ async def test_killed_in_the_middle_of_an_order_loses_and_doubles_nothing(
         + sum(h.gross - h.fees - h.funding for h in life.engine.portfolio.holdings.values())
     )
     assert life.engine.portfolio.initial_equity == pytest.approx(10_000.0), "every fill is booked, none made up"
+
+
+async def test_replay_of_a_session_that_was_tampered_with_tells_the_first_difference(tmp_path, monkeypatch, market):
+    life, _ = await trade(tmp_path, monkeypatch, market)
+    folder = life.session_folder
+    entries = list(read_entries(folder, 1))
+    commands = [entry for entry in entries if entry.kind is EntryKind.COMMANDS and "submit" in entry.content]
+    changed = commands[0].content.replace('"quantity":', '"quantity":1')
+    log = SessionLog(tmp_path / "again", keep_seconds=3600.0)
+    await log.begin_part(load_part(folder, 1))
+    for entry in entries:
+        log.write(entry.kind, changed if entry is commands[0] else entry.content)
+    log.close()
+    shutil.rmtree(folder)
+    shutil.copytree(tmp_path / "again", folder)
+    result = await asyncio.to_thread(CliRunner().invoke, replay, [str(life.assembly.folder.path)])
+    assert isinstance(result.exception, SltError)
+    assert result.exception.exit_code == 1
+    lines = result.output.splitlines()
+    assert "first difference, in part 1" in lines[0]
+    assert lines[1].startswith("  event:    BarsClosed")
+    assert '"quantity":1' in lines[2]
+    assert lines[2] != lines[3]
+
+
+def test_replay_of_what_is_no_session_is_one_line(tmp_path):
+    result = CliRunner().invoke(replay, [str(tmp_path)])
+    assert "is no session" in str(result.exception)

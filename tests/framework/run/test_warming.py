@@ -1,0 +1,118 @@
+"""Warm start: which bars of the past the dense part is given, and in which blocks."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from slt.config import RunConfig
+from slt.errors import StorageError
+from slt.run.warming import bars_to_store, warm_up
+from slt.types import Bars, BarState, MarketInfo
+
+MINUTE, DAY = 60_000, 86_400_000
+START = 1_704_067_200_000
+SYMBOLS = ("AAAUSDT", "BBBUSDT")
+
+
+def bars_of(first, rows, *, absent=(), empty=()):
+    """Bars of both symbols; `absent` and `empty` are (row, column)."""
+    times = first + MINUTE * np.arange(1, rows + 1, dtype=np.int64)
+    bars = Bars.absent(SYMBOLS, MINUTE, times)
+    bars.state[:] = int(BarState.TRADED)
+    for name in ("open", "high", "low", "close"):
+        getattr(bars, name)[:] = 100.0 + np.arange(rows)[:, None]
+    bars.volume[:] = 1.0
+    bars.taker_buy_volume[:, 0] = 0.5
+    for row, column in (*absent, *empty):
+        bars.state[row, column] = int(BarState.ABSENT)
+        for name in ("open", "high", "low", "close", "volume", "taker_buy_volume"):
+            getattr(bars, name)[row, column] = np.nan
+    for row, column in empty:
+        bars.state[row, column], bars.volume[row, column] = int(BarState.EMPTY), 0.0
+    return bars
+
+
+class Storage:
+    """Answers as the bar store does."""
+
+    def __init__(self, bars=None, is_away=False):
+        self.records = list(bars_to_store(bars)) if bars is not None else []
+        self.is_away = is_away
+
+    async def slt_read_records(self, query):
+        if self.is_away:
+            raise StorageError("away")
+        return [r for r in self.records if r.symbol == query.symbol and query.since <= r.close_time < query.until]
+
+
+class Dense:
+    def __init__(self):
+        self.blocks, self.faults = [], []
+
+    def compute(self, bars):
+        self.blocks.append(bars)
+
+
+async def warmed(storage, since, until, warm_data=""):
+    assembly = SimpleNamespace(
+        market=MarketInfo(SYMBOLS, MINUTE, until, None, "test"),
+        storage=storage,
+        settings=SimpleNamespace(run=RunConfig(warm_data=warm_data)),
+    )
+    session = SimpleNamespace(dense=Dense())
+    last = await warm_up(assembly, session, since, until)
+    return last, session.dense.blocks
+
+
+async def test_stored_bars_come_back_as_they_went(tmp_path):
+    stored = bars_of(START, 3 * 1440, absent=[(5, 0), (2000, 1)], empty=[(7, 0)])
+    last, blocks = await warmed(Storage(stored), START, START + 3 * DAY)
+    assert last == START + 3 * DAY
+    found = Bars.concatenate(blocks)
+    assert len(found) == len(stored)
+    for name in ("state", "open", "high", "low", "close", "volume", "taker_buy_volume"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(stored, name), err_msg=name)
+
+
+async def test_span_is_what_is_asked_for_and_begins_where_something_is_known():
+    stored = bars_of(START, 100)
+    last, blocks = await warmed(Storage(stored), START + 10 * MINUTE, START + 50 * MINUTE)
+    assert int(blocks[0].close_time[0]) == START + 11 * MINUTE
+    assert last == int(blocks[-1].close_time[-1]) == START + 50 * MINUTE
+    last, blocks = await warmed(Storage(stored), START - 5 * DAY, START + DAY)
+    assert [len(block) for block in blocks] == [100]
+    assert last == START + 100 * MINUTE
+
+
+async def test_nothing_known_leaves_the_start_cold():
+    assert await warmed(Storage(), START, START + DAY) == (START, [])
+
+
+async def test_storage_that_is_away_leaves_the_start_cold():
+    assert await warmed(Storage(is_away=True), START, START + DAY) == (START, [])
+
+
+async def test_candle_files_come_first_and_the_store_fills_what_they_lack(tmp_path):
+    lines = [
+        f"{START + n * MINUTE},1,1,1,1,2,{START + n * MINUTE + MINUTE - 1},2,3,1,1,0" for n in range(60) if n != 30
+    ]
+    (tmp_path / "AAAUSDT-1m.csv").write_text("\n".join(lines) + "\n")
+    last, blocks = await warmed(Storage(bars_of(START, 120)), START, START + DAY, str(tmp_path))
+    found = Bars.concatenate(blocks)
+    assert last == START + 120 * MINUTE
+    assert found.close[29, 0] == 1.0
+    assert found.close[30, 0] == 130.0, "from the store"
+    assert found.close[29, 1] == 129.0
+    assert (found.state == int(BarState.TRADED)).all()
+
+
+@pytest.mark.parametrize("rows", [1, 7])
+def test_wave_is_stored_without_what_is_absent(rows):
+    records = list(bars_to_store(bars_of(START, rows, absent=[(0, 1)])))
+    assert len(records) == 2 * rows - 1
+    assert records[0].id == f"AAAUSDT-{MINUTE}-{START + MINUTE}"
+    assert records[0].taker_buy_volume == 0.5
+    assert all(r.taker_buy_volume is None for r in records if r.symbol == "BBBUSDT")
