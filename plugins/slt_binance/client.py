@@ -247,7 +247,7 @@ class Client:
                 headers=headers,
                 allow_redirects=False,
             ) as response:
-                body = await response.content.read(_LONGEST_BODY)
+                body = await _read_body(response.content)
                 found = {name.lower(): value for name, value in response.headers.items()}
                 return _Answer(response.status, found, body.decode("utf-8", "replace"))
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
@@ -341,6 +341,14 @@ def _complaint(data: Any) -> tuple[int, str]:
         return int(data.get("code", 0)), str(data.get("msg", ""))
     except (TypeError, ValueError):
         return 0, str(data.get("msg", ""))
+
+
+async def _read_body(content: aiohttp.StreamReader) -> bytes:
+    """All of a body, up to the longest that may be: `StreamReader.read` gives only what has come so far."""
+    body = bytearray()
+    while len(body) < _LONGEST_BODY and (chunk := await content.readany()):
+        body += chunk
+    return bytes(body)
 
 
 def _of_failure(error: Exception, server: str, *, is_safe: bool) -> Verdict:

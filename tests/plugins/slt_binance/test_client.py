@@ -190,6 +190,19 @@ async def test_pause_asked_for_before_the_clock_is_known_lasts_no_longer_for_it(
     assert 8_000 < client.budgets.wait_ms(client.now, 1, 0, is_urgent=False) < 16_000
 
 
+@pytest.mark.parametrize("entries", [1, 100_000])
+async def test_answer_is_read_to_its_end_however_long(server, client, entries):
+    told = {"symbols": [{"symbol": f"S{number}USDT"} for number in range(entries)]}
+    server.say("GET", "/fapi/v1/exchangeInfo", told)
+    assert await client.call(Endpoints.EXCHANGE_INFO) == told
+
+
+async def test_endless_answer_is_given_up(server, client, monkeypatch):
+    monkeypatch.setattr("slt_binance.client._LONGEST_BODY", 1_000)
+    server.defaults["GET", "/fapi/v1/exchangeInfo"] = {"symbols": "x" * 100_000}
+    assert "without JSON" in str(await fails(client, Endpoints.EXCHANGE_INFO))
+
+
 async def test_clock_is_measured_again_when_old(server, make_client):
     ticks = [0]
     client = make_client(monotonic_ms=lambda: ticks[0])
