@@ -145,7 +145,12 @@ class Soak:
             "--config",
             str(path),
             cwd=self._folder,
-            env={**kept, "PYTHONPATH": str(self._plugins), "SANDBOX_API_KEY": "soak", "SANDBOX_API_SECRET": "soak"},
+            env={
+                **kept,
+                "PYTHONPATH": str(self._plugins),
+                "SANDBOX_API_KEY": "key-of-the-soak",
+                "SANDBOX_API_SECRET": "secret-of-the-soak",
+            },
             stdout=asyncio.subprocess.PIPE if command == "sandbox" else self._log,
             stderr=self._log,
         )
