@@ -255,7 +255,7 @@ class LocksConfig:
     Attributes:
         disable_model_training: No fits; the champion keeps predicting.
         disable_websocket: No connection to an exchange: recorded feeds only, live mode refused.
-        disable_rest_fallback: No periodic polling of the exchange (nothing polls in this version, on or off).
+        disable_rest_fallback: No polling in place of the event stream (nothing does); the books are compared all the same.
         relaxed_signal_mode: Whether strategies use their lower signal tiers; left out: yes, except in live mode.
     """
 
