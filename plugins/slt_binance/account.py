@@ -30,12 +30,14 @@ async def read_account(client: Client, tracker: Tracker, quote: str) -> AccountS
         ExchangeError: The exchange does not answer.
     """
     positions = await _positions(client)
-    for _ in range(_READINGS):
+    readings = 0
+    while True:
         plain = await client.call(Endpoints.OPEN_ORDERS, is_urgent=True)
         algos = await client.call(Endpoints.OPEN_ALGOS, is_urgent=True)
         account = await client.call(Endpoints.ACCOUNT, is_urgent=True)
         before, positions = positions, await _positions(client)
-        if before == positions:
+        readings += 1
+        if before == positions or readings == _READINGS:
             break
     orders = (*(_plain(order) for order in plain), *(_algo(order) for order in algos))
     tracker.positions.clear()

@@ -101,6 +101,7 @@ class UserStream:
             emit: Takes every update; may wait.
         """
         while True:
+            reason = "it ended"
             try:
                 await self._serve(emit)
             except (_BrokenError, ExchangeError, WebSocketException, OSError, TimeoutError) as error:

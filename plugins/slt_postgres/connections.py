@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import asyncpg
 
@@ -64,7 +64,7 @@ class Connections:
             return await asyncpg.connect(
                 **self.address.target,
                 ssl=self.address.sslmode,
-                timeout=self._connect_seconds,
+                timeout=cast("Any", self._connect_seconds),  # its annotation says int, fractions work
                 # A little later than the server's own timeout: this one is for a server that says nothing any more.
                 command_timeout=self._statement_seconds + 5,
                 server_settings=settings,

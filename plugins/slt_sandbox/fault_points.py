@@ -21,6 +21,7 @@ class FaultPoints(Protocol):
             method: HTTP method, upper case.
             path: Path without the query.
         """
+        ...
 
     async def after_rest(self, request: web.Request, response: web.StreamResponse) -> web.StreamResponse:
         """Give the answer to send; may wait, exchange it, or close the request's connection so that it is lost.
@@ -29,6 +30,7 @@ class FaultPoints(Protocol):
             request: The request.
             response: The exchange's answer; what it says has already happened.
         """
+        ...
 
     async def order_user_events(self, events: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Give the user events to push, in this order; may wait, drop, repeat or reorder them.
@@ -36,6 +38,7 @@ class FaultPoints(Protocol):
         Args:
             events: Events of one moment and one account, in the exchange's order.
         """
+        ...
 
 
 class NoFaults:

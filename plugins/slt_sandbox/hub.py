@@ -32,9 +32,11 @@ class LineFaults(Protocol):
 
     def line_delay(self, client: int) -> float:
         """Seconds to wait before the next frame is sent to a client."""
+        ...
 
     def line_end(self, client: int) -> str:
         """How the connection ends instead of the next frame: empty, or the name of a fault."""
+        ...
 
 
 class NoLineFaults:

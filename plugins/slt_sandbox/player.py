@@ -46,6 +46,7 @@ class Trading(Protocol):
 
     def status(self, symbol: str) -> str:
         """The symbol's state, ``TRADING`` for one that trades."""
+        ...
 
 
 @frozen(kw_only=True)

@@ -379,7 +379,7 @@ def test_log_config_names_the_allowed_levels():
 
 @pytest.mark.parametrize("make", [lambda log: log.critical("margin call"), lambda log: log.info("halted", safety=True)])
 def test_safety_lines_pass_every_level_and_every_repetition(setup, tmp_path, make):
-    every = {name: "critical" for name in (*CATEGORIES, "other")}
+    every = dict.fromkeys((*CATEGORIES, "other"), "critical")
     config = LogConfig(**every, file_level="critical", repeat_seconds=3600.0)
     _, stream = setup(config, file=tmp_path / "slt.log")
     for _ in range(5):

@@ -259,6 +259,7 @@ class _Fetcher:
 
     def _whole(self, file: ArchiveFile, part: Path, expected: str) -> None:
         """Bring the file to `part`; one that is not what the checksum says is fetched once more from the beginning."""
+        found = ""
         for _ in range(2):
             self._try(file, lambda: self._append(file, part))
             if not expected or (found := _digest_of(part)) == expected:

@@ -74,6 +74,7 @@ class MarketStream(Protocol):
 
     def read(self) -> AsyncIterator[Wave | PricePoint | SymbolChange]:
         """Yield what the feed says."""
+        ...
 
     def watch(self, symbols: Iterable[str]) -> None:
         """Say whose prices are wanted."""
