@@ -139,7 +139,7 @@ class LearningConfig:
         shadow_fit_count: Newly resolved shadows that such a fit needs.
         max_samples: Most recent samples kept for fitting.
         start_model: What a new run begins with: none (UNTRAINED) or latest (what earlier runs of this name left).
-        start_samples: What a new run fits on besides its own: none, or latest (what earlier runs of this name resolved).
+        start_samples: What a new run fits on besides its own: none, or latest (those of earlier runs of this name).
         demotion_window: Last decisions of a model, trades and shadows, that it is judged by in use; 0 = never demoted.
         demotion_min_decisions: Decisions with a known outcome before a model is judged in use.
         demotion_level: Greatest p-value of the one-sided test that its log-loss is worse than the base rate's.
@@ -255,7 +255,7 @@ class LocksConfig:
     Attributes:
         disable_model_training: No fits; the champion keeps predicting.
         disable_websocket: No connection to an exchange: recorded feeds only, live mode refused.
-        disable_rest_fallback: No polling in place of the event stream (nothing does); the books are compared all the same.
+        disable_rest_fallback: No polling in place of the event stream (nothing polls); books are still compared.
         relaxed_signal_mode: Whether strategies use their lower signal tiers; left out: yes, except in live mode.
     """
 
