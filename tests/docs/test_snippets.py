@@ -127,6 +127,8 @@ def test_part_of_a_config_fits_a_whole_one(tables, third_party, monkeypatch):
     lines = {"feed": "synthetic", "strategies": ["ema_cross"], "sizer": "fixed_risk"}
     lines |= {option: named[kind][0] for option, kind in singles.items() if kind in named}
     lines |= {kind: names for kind, names in named.items() if kind not in singles.values()} | chosen
+    if lines.get("broker", "paper") != "paper" and "run" not in tables:
+        lines["feed"], tables = lines["broker"], {"run": {"mode": "live"}} | tables  # a real broker wants a live feed
     text = "[plugins]\n" + "".join(f"{key} = {value!r}\n" for key, value in lines.items())
     for section, content in tables.items():
         if section in KINDS:
