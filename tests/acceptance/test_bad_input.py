@@ -360,7 +360,7 @@ def test_wrong_password_of_a_real_server_is_named_and_never_shown(slt):
         write_config(SYNTHETIC)
         url = f"postgresql://locked:wr0ng-Secret@/postgres?host={server.folder}"
         code, out, lines = slt("run", SLT_PLUGINS__STORAGE="postgres", DATABASE_URL=url)
-        assert (code, out) == (1, "")
+        assert (code, out) == (2, "")
         assert lines == [
             f"slt: PostgreSQL at {server.folder}/postgres refused the user or the password; correct DATABASE_URL"
         ]
