@@ -105,7 +105,8 @@ def shelf(monkeypatch, tmp_path):
             raise ModelError("model artefact: corrupt")
 
     plugins = SimpleNamespace(
-        storage=SimpleNamespace(hooks=storage, name="memory"),
+        storage=SimpleNamespace(hooks=storage, name="memory", config=MemoryStorageConfig()),
+        cache=None,
         model=SimpleNamespace(hooks=SimpleNamespace(slt_load_model=load)),
     )
     monkeypatch.setattr("slt.cli.stored.build_plugins", lambda _: plugins)
