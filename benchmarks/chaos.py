@@ -4,7 +4,7 @@
     python benchmarks/chaos.py --scenarios 9        # a smoke test
     python benchmarks/chaos.py --seed 137 --keep    # one scenario alone, its logs kept
 
-Each scenario is real processes: the exchange (``slt sandbox``) plays a made-up market at 60 x, ``slt run`` trades it
+Each scenario is real processes: the exchange (``slt sandbox``) plays a made-up market at 30 x, ``slt run`` trades it
 with a coin-tossing strategy and a real PostgreSQL. A third of the scenarios draws 2 to 5 of the exchange's faults, a
 third kills ``slt`` with SIGKILL at chosen moments of an order's life and starts it again, a third does both. Times of
 the promises are the run's configured ones (`chaos_site.STOP_ACK_S`, `MAX_HOURS`), in market time.
@@ -28,11 +28,12 @@ from chaos_plugins import install
 from chaos_scenarios import MOMENTS, draw
 from chaos_site import Site
 
+from slt.errors import StorageError
 from slt_postgres.embedded import EmbeddedServer
 from slt_postgres.storage import PostgresStorage, PostgresStorageConfig
 from slt_sandbox.fault_rules import CATALOGUE
 
-_LONGEST_S = 150.0
+_LONGEST_S = 300.0
 
 
 class Chaos:
@@ -72,13 +73,25 @@ class Chaos:
             play = site.play
             play.problems.append(f"harness: {type(error).__name__}: {error}")
         judge = Judge(scenario, play, self._storage)
-        verdict = await judge.judge()
-        self.results[seed] = (scenario, play, verdict)
+        try:
+            verdict = await judge.judge()
+        except StorageError as error:
+            # Without the database nothing can be judged: the scenario does not count, and is told as not played.
+            print(f"seed {seed:>4} is void: {error}", flush=True)
+            self.skipped += 1
+            await asyncio.to_thread(EmbeddedServer(self._folder / "data").ensure_running)
+            return
+        self.results[seed] = _row(scenario, play, verdict)
+        self._save()
         self._tell(seed, scenario, play, verdict)
         if verdict.wrong or self._options.keep:
             judge.write_down(folder)
         else:
             shutil.rmtree(folder, ignore_errors=True)
+
+    def _save(self):
+        if self._options.json:
+            Path(self._options.json).write_text(json.dumps(self.results))
 
     def _tell(self, seed, scenario, play, verdict):
         counts = verdict.counts
@@ -93,23 +106,36 @@ class Chaos:
             print(f"     alone: python benchmarks/chaos.py --seed {seed} --keep", flush=True)
 
 
+def _row(scenario, play, verdict):
+    """A scenario's result as plain values."""
+    return {
+        "family": scenario.family,
+        "kills": play.kills,
+        "missed": play.missed,
+        "recovery": play.recovery,
+        "failed_starts": play.failed_starts,
+        "wrong": verdict.wrong,
+        "counts": verdict.counts,
+        "faults": verdict.faults,
+    }
+
+
 def show(results, skipped, seconds):
     """The tables."""
-    wrong = Counter(name for _, _, v in results.values() for name, _ in v.wrong)
+    rows = results.values()
+    wrong = Counter(name for row in rows for name, _ in row["wrong"])
     totals, faults, kills, missed = Counter(), Counter(), Counter(), Counter()
-    families = Counter()
-    for scenario, play, verdict in results.values():
-        families[scenario.family] += 1
-        longest = max(totals["longest naked ms"], verdict.counts["longest naked ms"])
-        totals.update(verdict.counts)
+    families = Counter(row["family"] for row in rows)
+    for row in rows:
+        longest = max(totals["longest naked ms"], row["counts"].get("longest naked ms", 0))
+        totals.update(row["counts"])
         totals["longest naked ms"] = longest
-        faults.update(verdict.faults)
-        kills.update(play.kills)
-        missed.update(play.missed)
-    recovery = sorted(s for _, play, _ in results.values() for s in play.recovery)
-    print(
-        f"\n{len(results)} scenarios in {seconds / 60:.1f} min: " + ", ".join(f"{n} {f}" for f, n in families.items())
-    )
+        faults.update(row["faults"])
+        kills.update(row["kills"])
+        missed.update(row["missed"])
+    recovery = sorted(seconds for row in rows for seconds in row["recovery"])
+    took = f" in {seconds / 60:.1f} min" if seconds else ""
+    print(f"\n{len(results)} scenarios{took}: " + ", ".join(f"{n} {f}" for f, n in families.items()))
     if skipped:
         print(f"NOT PLAYED for lack of time: {skipped}")
     print(
@@ -119,7 +145,7 @@ def show(results, skipped, seconds):
     )
     naked = totals["longest naked ms"] / 1_000
     print(f"spans with too little stop {totals['naked spans']}, the longest {naked:.1f} s of market time")
-    failed = sum(play.failed_starts for _, play, _ in results.values())
+    failed = sum(row["failed_starts"] for row in rows)
     if recovery:
         at = lambda share: recovery[min(len(recovery) - 1, int(share * len(recovery)))]  # noqa: E731
         print(
@@ -136,7 +162,7 @@ def show(results, skipped, seconds):
     print(f"\n{'fault':<38}{'struck':>6}")
     for name in CATALOGUE:
         print(f"{name:<38}{faults[name]:>6}")
-    failing = sorted(seed for seed, (_, _, v) in results.items() if v.wrong)
+    failing = sorted(int(seed) for seed, row in results.items() if row["wrong"])
     print(f"\nscenarios with a violation: {len(failing)}" + (f": {failing}" if failing else ""))
     return not failing and not skipped
 
@@ -156,11 +182,6 @@ async def carry_out(options):
     finally:
         await storage.slt_close_storage()
     is_well = show(chaos.results, chaos.skipped, time.monotonic() - began)
-    if options.json:
-        found = {
-            s: {"wrong": v.wrong, "counts": v.counts, "faults": v.faults} for s, (_, _, v) in chaos.results.items()
-        }
-        await asyncio.to_thread(Path(options.json).write_text, json.dumps(found))
     if is_well and not options.keep:
         shutil.rmtree(folder, ignore_errors=True)
     else:
@@ -177,7 +198,11 @@ def main():
     parser.add_argument("--minutes", type=float, default=120.0, help="no scenario begins after so many")
     parser.add_argument("--market-minutes", type=int, default=7, help="length of a scenario in market time")
     parser.add_argument("--keep", action="store_true", help="keep the logs of all scenarios")
-    parser.add_argument("--json", help="also write the findings to this file")
+    parser.add_argument("--json", help="also write the findings to this file, after each scenario")
+    parser.add_argument("--show", nargs="+", metavar="FILE", help="only the tables, of findings written before")
+    if files := parser.parse_args().show:
+        found = {seed: row for file in files for seed, row in json.loads(Path(file).read_text()).items()}
+        sys.exit(0 if show(found, 0, 0.0) else 1)
     sys.exit(0 if asyncio.run(carry_out(parser.parse_args())) else 1)
 
 

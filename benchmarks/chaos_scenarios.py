@@ -11,7 +11,7 @@ from slt_sandbox.fault_rules import CATALOGUE
 ORDER, ALGO, LEVERAGE, KEY = "/fapi/v1/order", "/fapi/v1/algoOrder", "/fapi/v1/leverage", "/fapi/v1/listenKey"
 HELD_S = 0.4
 """How long a request, an answer or an event is held back while the process is killed."""
-SPEED = 60.0
+SPEED = 30.0
 """Market seconds per second."""
 _WAITS = {
     "symbol_silent": 150,

@@ -23,10 +23,10 @@ from slt.types import OpenPosition
 SLT = Path(sysconfig.get_path("scripts")) / "slt"
 START = "2024-01-01"
 STOP_ACK_S, MAX_HOURS = 60.0, 1 / 15
-"""What the run promises: a stop within a minute (a second of wall time), no position older than four minutes."""
+"""What the run promises: a stop within a minute (two seconds of wall time), no position older than four minutes."""
 READY_BARS = 2
-_START_S, _STOP_S, _SETTLE_S, _MOMENT_S = 45.0, 25.0, 60.0, 12.0
-_POLL_S = 0.01
+_START_S, _STOP_S, _SETTLE_S, _MOMENT_S = 90.0, 30.0, 60.0, 15.0
+_POLL_S = 0.02
 _STARTS, _TRY_AGAIN = 5, 1
 """Starts that a supervisor tries, and the exit code after which it does."""
 

@@ -35,6 +35,8 @@ from slt_postgres.storage import PostgresStorage, PostgresStorageConfig
 
 SLT = Path(sysconfig.get_path("scripts")) / "slt"
 _HOUR_MS = 3_600_000
+_WARMUP_HOURS = 1
+"""The features warm up for an hour; the day begins behind it, with the first hour in which it trades."""
 _KEPT_S = 20.0
 _SPARE_SOCKETS = 4
 """The account is read now and then, and the database's pool opens what it needs."""
@@ -153,7 +155,7 @@ class Soak:
             cwd=self._folder,
             env={
                 **kept,
-                "PYTHONPATH": str(self._plugins),
+                "PYTHONPATH": os.pathsep.join(filter(None, (str(self._plugins), os.environ.get("PYTHONPATH")))),
                 "SANDBOX_API_KEY": "key-of-the-soak",
                 "SANDBOX_API_SECRET": "secret-of-the-soak",
             },
@@ -170,7 +172,7 @@ class Soak:
         state = await self._state(http, url)
         begin, seen = state["time"], 0
         watched = psutil.Process(process.pid)
-        while seen < self._options.hours:
+        while seen < self._options.hours + _WARMUP_HOURS:
             await asyncio.sleep(0.2)
             if process.returncode is not None:
                 self.problems.append(f"the run ended by itself with exit code {process.returncode}")
@@ -229,7 +231,7 @@ class Soak:
         row = self._figures(psutil.Process(process.pid), self._options.hours, await self._state(http, url))
         print("  at rest:", end="")
         self._tell(row)
-        allowed = self.rows[0]["sockets"] if self.rows else 0
+        allowed = self.rows[_WARMUP_HOURS]["sockets"]
         if row["sockets"] > allowed + _SPARE_SOCKETS:
             self.problems.append(f"sockets: {allowed} after the first hour, {row['sockets']} at rest at the end")
         self.at_rest = row
@@ -257,10 +259,10 @@ class Soak:
 
     def judge(self):
         """Compare the end with the first hour."""
-        if len(self.rows) < 2:
+        if len(self.rows) < _WARMUP_HOURS + 2:
             self.problems.append("too short to be judged")
             return
-        first, last = self.rows[0], self.rows[-1]
+        first, last = self.rows[_WARMUP_HOURS], self.rows[-1]
         ratio = last["rss"] / first["rss"]
         print(f"\nRSS at the end / after the first hour: {ratio:.3f} (allowed 1.1), {last['rss']:.0f} MiB at the end")
         if ratio > 1.1:
