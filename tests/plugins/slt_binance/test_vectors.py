@@ -74,7 +74,8 @@ async def test_finished_stop_from_recorded_answers_gives_its_fill(client, play, 
 
     server.defaults["GET", "/fapi/v1/order"] = answer
     history = History(client, Tracker(), FeeTable("USDT", {}))
-    accepted, fill = await history.tell_order("BTCUSDT", "x-yHjDKm8h7cd1bf4f-9ce3-4d55-b9f")
+    # The two recordings are years apart, and told in the order of their times: here the fill comes first.
+    fill, accepted = await history.tell_order("BTCUSDT", "x-yHjDKm8h7cd1bf4f-9ce3-4d55-b9f")
     assert isinstance(accepted, OrderUpdate)
     assert accepted.status is OrderStatus.ACCEPTED
     assert isinstance(fill, Fill)
