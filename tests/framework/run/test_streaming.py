@@ -159,7 +159,7 @@ async def test_event_stream_that_is_down_halts_entries_and_loses_no_fill(tmp_pat
 
     stream.on_row = cut
     life = await live(monkeypatch, settings_of(tmp_path), stream, exchange, market=about)
-    assert facts(life.trades)[0] == facts(plain.trades)[0]
+    assert facts(plain.trades)[0] in facts(life.trades)
     assert agree(life, exchange)
 
 
