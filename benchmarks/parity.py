@@ -161,7 +161,7 @@ class Parity:
             async with aiohttp.ClientSession() as http:
                 await self._play(process, http, url, progress, has_latency=has_latency)
             process.send_signal(signal.SIGTERM)
-            code = await asyncio.wait_for(process.wait(), 25)
+            code = await asyncio.wait_for(process.wait(), 60)
             assert code == 5, f"the stopped run ended with exit code {code}"
         finally:
             for one in (process, sandbox):
