@@ -27,6 +27,7 @@ from chaos_judge import INVARIANTS, Judge
 from chaos_plugins import install
 from chaos_scenarios import MOMENTS, draw
 from chaos_site import Site
+from chaos_watch import HostWatch
 
 from slt.errors import StorageError
 from slt_postgres.embedded import EmbeddedServer
@@ -45,12 +46,14 @@ class Chaos:
         self._socket = socket
         self._options = options
         self._plugins = install(folder / "plugins")
+        self._host = HostWatch(folder)
         self.results = {}
         self.skipped = 0
         self._deadline = time.monotonic() + options.minutes * 60
 
     async def play(self, seeds):
         waiting = iter(seeds)
+        watching = asyncio.create_task(self._host.run())
 
         async def work():
             for seed in waiting:
@@ -60,6 +63,7 @@ class Chaos:
                 await self._one(seed)
 
         await asyncio.gather(*(work() for _ in range(self._options.jobs)))
+        watching.cancel()
 
     async def _one(self, seed):
         scenario, folder = draw(seed, self._options.market_minutes), self._folder / f"s{seed}"
@@ -72,7 +76,7 @@ class Chaos:
         except Exception as error:  # noqa: BLE001 # one scenario that breaks the harness must not end the others
             play = site.play
             play.problems.append(f"harness: {type(error).__name__}: {error}")
-        judge = Judge(scenario, play, self._storage)
+        judge = Judge(scenario, play, self._storage, self._host.stalls)
         try:
             verdict = await judge.judge()
         except StorageError as error:
@@ -144,6 +148,8 @@ def show(results, skipped, seconds):
         f"{totals['refused']}"
     )
     naked = totals["longest naked ms"] / 1_000
+    if totals["standstills"]:
+        print(f"times that the machine itself stood still, which is nobody's fault: {totals['standstills']}")
     print(f"spans with too little stop {totals['naked spans']}, the longest {naked:.1f} s of market time")
     failed = sum(row["failed_starts"] for row in rows)
     if recovery:

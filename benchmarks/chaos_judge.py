@@ -68,9 +68,11 @@ class Judge:
         scenario: The scenario.
         play: What was seen.
         storage: Reads the database.
+        stalls: Spans of `time.monotonic` in which the machine stood still.
     """
 
-    def __init__(self, scenario, play, storage):
+    def __init__(self, scenario, play, storage, stalls=()):
+        self._stalls = stalls
         self._scenario = scenario
         self._play = play
         self._storage = storage
@@ -85,7 +87,7 @@ class Judge:
         self._trades = await self._read(Trade)
         self._open = [p for p in await self._read(OpenPosition) if p.is_open]
         self._intents = {i.id: i for i in await self._read(OrderIntent)}
-        self._excused = self._downtimes() + self._troubles()
+        self._excused = self._downtimes() + self._troubles() + self._standstills()
         for problem in self._play.problems:
             self._wrong("run or harness broke", problem)
         await self._check_bars()
@@ -137,6 +139,19 @@ class Judge:
         """Spans of market time without a process that had begun."""
         lives = self._play.lives
         return [(a.until, b.since + _REACTION_WALL_S * 1_000 * SPEED) for a, b in itertools.pairwise(lives)]
+
+    def _standstills(self):
+        """Spans of market time in which the machine itself was too slow to tell anything about the run."""
+        if not self._play.clock:
+            return []
+        walls, markets = zip(*self._play.clock, strict=True)
+        spans = []
+        for began, ended in self._stalls:
+            if ended >= walls[0] and began <= walls[-1]:
+                since, until = np.interp((began, ended), walls, markets)
+                spans.append((since, until + _REACTION_WALL_S * 1_000 * SPEED))
+        self.verdict.counts["standstills"] = len(spans)
+        return spans
 
     def _troubles(self):
         spans = []

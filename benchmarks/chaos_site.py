@@ -26,7 +26,7 @@ STOP_ACK_S, MAX_HOURS = 60.0, 1 / 15
 """What the run promises: a stop within a minute (two seconds of wall time), no position older than four minutes."""
 READY_BARS = 2
 _START_S, _STOP_S, _SETTLE_S, _MOMENT_S = 90.0, 30.0, 60.0, 15.0
-_POLL_S = 0.02
+_POLL_S, _CLOCK_S = 0.02, 0.5
 _STARTS, _TRY_AGAIN = 5, 1
 """Starts that a supervisor tries, and the exit code after which it does."""
 
@@ -140,6 +140,7 @@ class Play:
         failed_starts: Starts that ended before the run had begun, because the exchange did not answer, and were tried
             again.
         seconds: Wall seconds of it all.
+        clock: Pairs of `time.monotonic` and market time, ms UTC.
     """
 
     ledger: list = field(factory=list)
@@ -151,6 +152,7 @@ class Play:
     recovery: list = field(factory=list)
     failed_starts: int = 0
     seconds: float = 0.0
+    clock: list = field(factory=list)
 
 
 class Desk:
@@ -173,6 +175,13 @@ class Desk:
 
     async def now(self):
         return (await self.get("state"))["time"]
+
+    async def keep_time(self, pairs):
+        """Note both clocks now and then, until cancelled."""
+        while True:
+            with contextlib.suppress(aiohttp.ClientError, TimeoutError):
+                pairs.append((time.monotonic(), await self.now()))
+            await asyncio.sleep(_CLOCK_S)
 
 
 class Site:
@@ -208,12 +217,14 @@ class Site:
         try:
             async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as http:
                 self._desk = Desk(self._url, http)
+                keeping = asyncio.create_task(self._desk.keep_time(self.play.clock))
                 try:
                     await self._live()
                 except (TimeoutError, aiohttp.ClientError, OSError, AssertionError) as error:
                     self.play.problems.append(f"harness: {type(error).__name__}: {error}")
                 with contextlib.suppress(aiohttp.ClientError, TimeoutError):
                     self.play.ledger = await self._desk.get("ledger")
+                keeping.cancel()
         finally:
             for process in (self._process, sandbox):
                 if process is not None and process.returncode is None:

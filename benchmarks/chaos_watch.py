@@ -7,10 +7,12 @@ import contextlib
 import ctypes
 import os
 import struct
+import time
 
 _IN_MODIFY, _IN_MOVED_TO, _IN_CREATE = 0x2, 0x80, 0x100
 _EVENT = struct.Struct("iIII")
 _CHUNK = 65_536
+_PROBE_S, _STALL_S = 0.25, 0.5
 
 
 class FolderWatch:
@@ -50,6 +52,34 @@ class FolderWatch:
     def close(self):
         asyncio.get_running_loop().remove_reader(self._file)
         os.close(self._file)
+
+
+class HostWatch:
+    """Notes when the machine itself stood still: a page took long to reach the disk, or this process to get its turn.
+
+    Attributes:
+        stalls: Spans of `time.monotonic`, seconds.
+    """
+
+    def __init__(self, folder):
+        self.stalls = []
+        self._file = folder / "probe"
+
+    async def run(self):
+        """Probe until cancelled."""
+        while True:
+            began = time.monotonic()
+            await asyncio.sleep(_PROBE_S)
+            await asyncio.to_thread(self._touch_disk)
+            ended = time.monotonic()
+            if ended - began > _PROBE_S + _STALL_S:
+                self.stalls.append((began, ended))
+
+    def _touch_disk(self):
+        with self._file.open("wb") as file:
+            file.write(b"x" * 4096)
+            file.flush()
+            os.fsync(file.fileno())
 
 
 class DatabaseWire:

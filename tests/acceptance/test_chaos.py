@@ -81,11 +81,11 @@ class Told:
     def move(self, kind, after):
         next(entry for entry in self.ledger if entry["kind"] == kind)["time"] = BEGIN + after
 
-    async def wrong(self):
+    async def wrong(self, stalls=()):
         storage = MemoryStorage(MemoryStorageConfig())
         await storage.slt_open_storage()
         await storage.slt_write_records(self.rows)
-        verdict = await Judge(SCENARIO, self.play, storage).judge()
+        verdict = await Judge(SCENARIO, self.play, storage, stalls).judge()
         return {name for name, _ in verdict.wrong}
 
 
@@ -199,6 +199,14 @@ async def test_judge_excuses_what_happened_while_the_run_was_down():
     second = Life(BEGIN + 5 * MINUTE, BEGIN + 7 * MINUTE, "stopped")
     told.play.lives = [Life(BEGIN, BEGIN + 3 * MINUTE, "killed"), second]
     assert await told.wrong() == set()
+
+
+async def test_judge_excuses_only_the_time_in_which_the_machine_stood_still():
+    told = Told()
+    naked(told)
+    told.play.clock = [(1_000.0, BEGIN), (1_014.0, BEGIN + 7 * MINUTE)]
+    assert await told.wrong([(1_006.0, 1_012.0)]) == set()
+    assert await told.wrong([(900.0, 990.0), (1_013.0, 1_014.0)]) == {"positions without a stop too long"}
 
 
 def test_scenarios_are_the_same_for_the_same_seed_and_meet_every_moment():
