@@ -103,8 +103,8 @@ def full_feed():
 async def test_well_run_is_green_and_each_part_says_why(play):
     def look(upkeep):
         parts = parts_of(upkeep.vitals)
-        # How late the loop is depends on what else the machine does.
-        calm = {name: part for name, part in parts.items() if not name.startswith("loop")}
+        # How late the loop is depends on what else the machine does, the memory on what else this process has done.
+        calm = {name: part for name, part in parts.items() if name not in {"loop", "loops", "memory"}}
         assert all(part.score > 60.0 for part in calm.values()), parts
         assert parts["database"].detail == "takes what is written"
         assert parts["broker"].detail == "simulated"
