@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ from slt.rules import parse_exchange_info
 from slt.types import Order, OrderRole, OrderSide, OrderType
 
 if TYPE_CHECKING:
+    import random
     from collections.abc import Iterator
 
 SHARED = Path(__file__).parents[4] / "shared"

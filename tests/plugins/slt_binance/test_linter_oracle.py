@@ -9,13 +9,16 @@ from __future__ import annotations
 import random
 from collections import Counter
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 import pytest
 from random_orders import FILES, NO_FILES, listings, random_order
 
 from slt.rules import check_order
-from slt.types import Order
 from slt_binance.words import order_request
+
+if TYPE_CHECKING:
+    from slt.types import Order
 
 ORDERS = 10_000
 FILTER_CODES = {-4001, -4002, -4003, -4004, -4005, -4006, -4013, -4014, -4016, -4023, -4024, -4164}
