@@ -89,6 +89,7 @@ request_timeout_seconds = 3
 event_timeout_seconds = 2
 longest_backoff_seconds = 2
 longest_pause_seconds = 3
+firewall_pause_seconds = 1
 recv_window_ms = 300
 [features.steady]
 bars = {ready}

@@ -36,7 +36,6 @@ _LONGEST_WAIT_S = 5.0
 _CLOCK_SAMPLES = 3
 _CLOCK_AGE_MS = 30 * 60_000
 _MINUTE_MS = 60_000
-_FIREWALL_PAUSE_MS = 15_000
 _BAN_PAUSE_MS = 120_000
 _TOO_MANY_ORDERS = -1015
 _LONGEST_BODY = 64 * 2**20
@@ -82,6 +81,7 @@ class Client:
         recv_window_ms: How late a signed request may arrive.
         timeout_seconds: For one exchange of request and answer.
         longest_pause_seconds: A call that would have to wait longer for budget or ban fails at once.
+        firewall_pause_seconds: How long nothing is sent after a 403, which does not say how long it lasts.
         monotonic_ms: A clock that never jumps, in milliseconds from anywhere.
     """
 
@@ -93,6 +93,7 @@ class Client:
         recv_window_ms: int = 5_000,
         timeout_seconds: float = 10.0,
         longest_pause_seconds: float = 15.0,
+        firewall_pause_seconds: float = 15.0,
         monotonic_ms: Callable[[], int] = _monotonic_ms,
     ) -> None:
         self.budgets = Budgets()
@@ -101,6 +102,7 @@ class Client:
         self._credentials = credentials
         self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
         self._longest_pause_ms = int(longest_pause_seconds * 1000)
+        self._firewall_pause_ms = int(firewall_pause_seconds * 1000)
         self._monotonic_ms = monotonic_ms
         self._offset: int | None = None
         self._synced_at = 0
@@ -136,6 +138,7 @@ class Client:
             recv_window_ms=self.recv_window_ms,
             timeout_seconds=self._timeout.total or 0.0,
             longest_pause_seconds=0.0,
+            firewall_pause_seconds=self._firewall_pause_ms / 1000,
             monotonic_ms=self._monotonic_ms,
         )
         made._offset, made._synced_at = self._offset, self._synced_at  # of the same class
@@ -290,7 +293,9 @@ class Client:
             return
         until = ban_time(text)
         if until is None:
-            usual = {418: _BAN_PAUSE_MS, 403: _FIREWALL_PAUSE_MS}.get(answer.status, _MINUTE_MS - self.now % _MINUTE_MS)
+            usual = {418: _BAN_PAUSE_MS, 403: self._firewall_pause_ms}.get(
+                answer.status, _MINUTE_MS - self.now % _MINUTE_MS
+            )
             until = self.now + (usual if pause is None else pause)
         self.budgets.block(until)
         _log.warning("%s asked to pause for %.0f s: %s", self.server, (until - self.now) / 1000, verdict.reason)

@@ -25,6 +25,7 @@ class BinanceBrokerConfig:
         recv_window_ms: How late a signed request may arrive, ms; an order without an answer is doubtful for as long.
         request_timeout_seconds: Time for one request and its answer.
         longest_pause_seconds: A request that would have to wait longer for budget or ban fails at once.
+        firewall_pause_seconds: How long nothing is sent after a 403, which does not say how long it lasts.
         keepalive_minutes: Minutes between two renewals of the user stream's key, which lives for 60.
         event_timeout_seconds: Wait for the user stream's word on an order that REST took; then the stream counts as
             silent and is opened anew.
@@ -43,6 +44,7 @@ class BinanceBrokerConfig:
     recv_window_ms: int = field(default=5_000, validator=and_(ge(100), le(60_000)))
     request_timeout_seconds: float = field(default=10.0, validator=and_(gt(0.0), le(25.0)))
     longest_pause_seconds: float = field(default=10.0, validator=and_(ge(0.0), le(60.0)))
+    firewall_pause_seconds: float = field(default=15.0, validator=and_(ge(0.0), le(300.0)))
     keepalive_minutes: float = field(default=25.0, validator=and_(gt(0.0), lt(60.0)))
     event_timeout_seconds: float = field(default=10.0, validator=gt(0.0))
     reconnect_hours: float = field(default=23.0, validator=and_(gt(0.0), lt(24.0)))

@@ -64,6 +64,7 @@ def make_client(config: BinanceBrokerConfig, credentials: Credentials | None) ->
         recv_window_ms=config.recv_window_ms,
         timeout_seconds=config.request_timeout_seconds,
         longest_pause_seconds=config.longest_pause_seconds,
+        firewall_pause_seconds=config.firewall_pause_seconds,
     )
 
 

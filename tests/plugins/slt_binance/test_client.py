@@ -273,11 +273,13 @@ async def test_limit_without_a_time_pauses_until_the_next_minute(server, client)
     assert client.budgets.blocked_until > client.now - 1_000
 
 
-async def test_firewall_page_pauses(server, make_client):
-    client = make_client(longest_pause_seconds=0.0)
+@pytest.mark.parametrize("seconds", [15.0, 200.0])
+async def test_firewall_page_pauses_as_long_as_the_option_says(server, make_client, seconds):
+    client = make_client(longest_pause_seconds=0.0, firewall_pause_seconds=seconds)
     server.say("GET", "/fapi/v3/account", (403, "<html>Request blocked</html>"))
     assert (await fails(client, Endpoints.ACCOUNT)).action is Action.WAIT
-    assert client.now + 10_000 < client.budgets.blocked_until < client.now + 20_000
+    assert client.now < client.budgets.blocked_until <= client.now + seconds * 1000
+    assert client.budgets.blocked_until > client.now + seconds * 1000 - 5_000
 
 
 async def test_too_many_orders_stops_orders_only(server, make_client):
