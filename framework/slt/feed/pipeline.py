@@ -14,6 +14,7 @@ from slt.feed.outlet import Outlet
 from slt.feed.queues import QUEUES, TICK, FrameQueue, Waiting, make_queues
 from slt.feed.status import ConnectionStatus, FeedStatus
 from slt.feed.waves import Waves
+from slt.lifecycle import Loops
 from slt.log import get_logger
 from slt.types import Kline, PricePoint
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from slt.feed.liveness import Liveness
     from slt.feed.recorder import Recorder
     from slt.hookspecs import FeedSpecs
+    from slt.lifecycle import LoopMark
     from slt.types import MarketInfo, SymbolChange, Wave
 
 __all__ = ["FeedPipeline"]
@@ -33,6 +35,9 @@ __all__ = ["FeedPipeline"]
 _CUT_POLL_S = 0.05
 _IDLE_POLL_S = 0.25
 _CLOCK_WARNING_MS = 2_000
+_WORK_S = 1.0
+_WORKER_SECONDS = 60.0
+"""A worker takes milliseconds for a frame; one that waits so long for its reader stands as still as the reader."""
 _log = get_logger("lifecycle")
 
 
@@ -69,6 +74,7 @@ class FeedPipeline:
         deadline_ms = round(config.deadline_seconds * 1000)
         self._waves = Waves(market.symbols, market.interval_ms, deadline_ms, self._counters)
         self._queues = make_queues(config.queue_slots)
+        self._marks, self._cutter = _declare(Loops(seconds))
         self._outlet = Outlet()
         self._connections: list[Connection] = []
         self._intake = Intake(hooks.slt_route_frame, (), QUEUES)
@@ -95,8 +101,8 @@ class FeedPipeline:
         async with asyncio.TaskGroup() as group:
             if self._recorder is not None:
                 group.create_task(self._recorder.run())
-            for queue in self._queues:
-                group.create_task(self._work(queue))
+            for queue, mark in zip(self._queues, self._marks, strict=True):
+                group.create_task(self._work(queue, mark))
             if self._config.clock == "receive":
                 group.create_task(self._cut_in_time())
             for plan in plans:
@@ -122,6 +128,10 @@ class FeedPipeline:
         self._watched = frozenset(symbols)
         for state in self._intake.streams.values():
             state.is_watched = state.symbol in self._watched
+
+    def supervise(self, loops: Loops) -> None:
+        """Name the workers, and what cuts in time, among a run's supervised loops; to be called before `run`."""
+        self._marks, self._cutter = _declare(loops)
 
     def status(self) -> FeedStatus:
         """How the feed is doing now."""
@@ -216,9 +226,11 @@ class FeedPipeline:
             return
         self._decode(frame)
 
-    async def _work(self, queue: FrameQueue) -> None:
+    async def _work(self, queue: FrameQueue, mark: LoopMark) -> None:
         while True:
+            mark.rest()
             item = await queue.get()
+            mark.beat()
             updates = self._decode(item.frame)
             if item.order == TICK:
                 self._price(item.time, updates)
@@ -282,9 +294,18 @@ class FeedPipeline:
         """Cut at the deadline also where no frame comes; never before every frame up to it has been applied."""
         while True:
             await asyncio.sleep(_CUT_POLL_S if self._wall_ms() >= self._waves.minute else _IDLE_POLL_S)
+            self._cutter.beat()
             if self._next == self._order and self._waves.deadline:
                 self._waves.advance(self._stamp())
                 self._hand_on()
+
+
+def _declare(loops: Loops) -> tuple[tuple[LoopMark, ...], LoopMark]:
+    names = [*(f"feed worker {number}" for number in range(1, QUEUES + 1)), "feed cut"]
+    marks = [loops.declare(name, interval_seconds=_WORK_S, deadline_seconds=_WORKER_SECONDS) for name in names]
+    for mark in marks:
+        mark.rest()  # until it runs
+    return tuple(marks[:-1]), marks[-1]
 
 
 async def _put_all(queue: FrameQueue, items: list[Waiting]) -> None:

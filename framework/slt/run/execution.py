@@ -183,6 +183,7 @@ async def _services(assembly: Assembly, lifecycle: LifecycleManager) -> AsyncIte
                 services += upkeep.start(tasks)
             if worker is not None:
                 register_stop(lifecycle, "fits", partial(_stop_fits, session, worker))
+                worker.supervise(upkeep.vitals.loops)
                 await worker.start()
             if outbox is not None:
                 register_stop(lifecycle, "outbox", partial(_stop_outbox, outbox, deliveries))

@@ -30,11 +30,14 @@ if sys.platform != "win32":
 
 if TYPE_CHECKING:
     from slt.hookspecs import ModelSpecs
+    from slt.lifecycle import LoopMark, Loops
 
 __all__ = ["FitWorker", "fit_inline", "serve"]
 
 _MIB = 1 << 20
 _STOP_SECONDS = 5.0
+_END_SECONDS = 30.0
+"""What a fit may take beyond its time limit: ending the child, its pipes and what listens to them."""
 _COMMAND = "from slt.run.fitting import serve; serve()"
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
@@ -76,11 +79,19 @@ class FitWorker:
         self._setup = _Setup(model, pickle.dumps(config), gate, memory_mb, niceness)
         self._child: _Child | None = None
         self._lock = asyncio.Lock()
+        self._mark: LoopMark | None = None
 
     @property
     def pid(self) -> int | None:
         """Process id of the child; None while there is none."""
         return self._child.process.pid if self._child else None
+
+    def supervise(self, loops: Loops) -> None:
+        """Name the fits among a run's supervised loops: one that outlives even its own time limit is late."""
+        self._mark = loops.declare(
+            "fits", interval_seconds=self.timeout_seconds, deadline_seconds=self.timeout_seconds + _END_SECONDS
+        )
+        self._mark.rest()
 
     async def start(self) -> None:
         """Start the child if there is none alive; it imports the plugin while this process goes on."""
@@ -98,23 +109,32 @@ class FitWorker:
             The gate's report, or a refusal with the reason why there is none. Never raises for a fault of the fit.
         """
         async with self._lock:
+            if self._mark is None:
+                return await self._fit(request)
+            self._mark.beat()
             try:
-                async with asyncio.timeout(self.timeout_seconds):
-                    await self.start()
-                    return await asyncio.to_thread(cast("_Child", self._child).exchange, request)
-            except TimeoutError:
-                reason = f"the fit took longer than {self.timeout_seconds:g} s"
-                await self._drop(grace_seconds=0.0)
-            except _ChildError as error:
-                reason = str(error)
-                await self._drop(grace_seconds=0.0)
-            except (EOFError, OSError, pickle.UnpicklingError):
-                reason = await self._drop(grace_seconds=_STOP_SECONDS)
-            except BaseException:
-                # Cancelled in the middle: the child's answer would be taken for the next request's.
-                await self._drop(grace_seconds=0.0)
-                raise
-            return FitReport(request.id, promoted=False, verdict=f"refused: {reason}", is_failed=True)
+                return await self._fit(request)
+            finally:
+                self._mark.rest()
+
+    async def _fit(self, request: FitRequest) -> FitReport:
+        try:
+            async with asyncio.timeout(self.timeout_seconds):
+                await self.start()
+                return await asyncio.to_thread(cast("_Child", self._child).exchange, request)
+        except TimeoutError:
+            reason = f"the fit took longer than {self.timeout_seconds:g} s"
+            await self._drop(grace_seconds=0.0)
+        except _ChildError as error:
+            reason = str(error)
+            await self._drop(grace_seconds=0.0)
+        except (EOFError, OSError, pickle.UnpicklingError):
+            reason = await self._drop(grace_seconds=_STOP_SECONDS)
+        except BaseException:
+            # Cancelled in the middle: the child's answer would be taken for the next request's.
+            await self._drop(grace_seconds=0.0)
+            raise
+        return FitReport(request.id, promoted=False, verdict=f"refused: {reason}", is_failed=True)
 
     async def stop(self) -> None:
         """End the child. A fit under way is refused. Safe to call twice; `start` works again afterwards."""

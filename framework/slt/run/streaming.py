@@ -153,7 +153,9 @@ class _Driver:
         """Tell the run's vitals what a live feed has beyond a recording."""
         if isinstance(self._source, FeedPipeline):
             vitals.feed = self._source.status
-        if self._assembly.settings.run.mode == "live":
+            self._source.supervise(vitals.loops)
+        settings = self._assembly.settings
+        if settings.run.mode == "live" and settings.feed.clock == "receive":
             vitals.clock_offset_ms = lambda: self._clock.now() - _wall_ms() if self._clock.is_set else None
         mark = vitals.loops.declare("driver", interval_seconds=_BEAT_S, deadline_seconds=_DRIVER_SECONDS)
         mark.rest()  # until it trades: a standby waits for as long as it takes

@@ -7,9 +7,12 @@ import random
 
 import pytest
 
+from slt.config import FeedConfig
 from slt.feed import FrameReader, open_recording, read_waves
+from slt.feed.pipeline import FeedPipeline
 from slt.feed.recorder import Recorder
-from slt.types import PricePoint, SymbolChange, Wave
+from slt.lifecycle import Loops
+from slt.types import MarketInfo, PricePoint, SymbolChange, Wave
 
 SYMBOLS = ("AAA", "BBB")
 
@@ -204,10 +207,6 @@ async def test_full_queues_hold_the_reader_back_and_lose_nothing(server, run, wo
 
 
 async def test_reader_that_stands_still_holds_everything_back(server, words, eventually):
-    from slt.config import FeedConfig
-    from slt.feed.pipeline import FeedPipeline
-    from slt.types import MarketInfo
-
     market = MarketInfo(("AAA",), words.MINUTE, words.START, None, "words")
     pipeline = FeedPipeline(
         words.feed(server.url), market, FeedConfig(queue_slots=30), wall_ms=words.clock(words.START + 100)
@@ -227,6 +226,38 @@ async def test_reader_that_stands_still_holds_everything_back(server, words, eve
                     break
         times = [wave.bars.close_time.tolist() for wave in found]
         assert times == [[words.START + m * words.MINUTE] for m in range(1, 61)]
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_worker_that_stands_still_is_named_and_one_in_an_idle_hour_is_not(server, words, eventually):
+    clock = words.clock(1000.0)
+    loops = Loops(clock)
+    market = MarketInfo(("AAA",), words.MINUTE, words.START, None, "words")
+    wall = words.clock(words.START + 100)
+    pipeline = FeedPipeline(words.feed(server.url), market, FeedConfig(queue_slots=30), wall_ms=wall)
+    pipeline.supervise(loops)
+    clock.now += 3600.0
+    assert loops.late() == (), "before it runs"
+    task = asyncio.create_task(pipeline.run())
+    try:
+        await server.ready()
+        clock.now += 3600.0
+        await eventually(lambda: not loops.late())
+        for minute in range(1, 101):
+            await server.push(words.kline("AAA", minute, event_time=words.START + 1))
+        # Nobody reads what the worker has made, so it cannot go on.
+        await eventually(lambda: any(mark._beaten is not None for mark in pipeline._marks))
+        await eventually(lambda: pipeline.status().queued != (0, 0, 0))
+        clock.now += 61.0
+        await eventually(lambda: "feed cut" not in {one.name for one in loops.late()})
+        (late,) = loops.late()
+        assert late.name.startswith("feed worker ")
+        assert late.deadline_seconds == 60.0
+        reader = asyncio.create_task(anext(pipeline.read()))
+        await eventually(lambda: not loops.late())
+        await reader
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from slt.config.sections import GateConfig
+from slt.lifecycle import Loops
 from slt.run.fitting import FitWorker, fit_inline
 from slt.testing.model import planted_samples
 from slt.types import FitRequest
@@ -204,6 +205,25 @@ async def test_fit_longer_than_the_limit_is_refused_and_the_next_is_unharmed(mak
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux enforces a limit on data memory")
+async def test_fit_is_no_late_loop_within_its_limit_and_named_beyond_it(make_worker: MakeWorker) -> None:
+    now = [1000.0]
+    loops, worker = Loops(lambda: now[0]), make_worker(timeout_seconds=100.0)
+    worker.supervise(loops)
+    now[0] += 86_400.0
+    assert loops.late() == (), "nothing to fit for a day"
+    task = asyncio.create_task(worker.fit(request(SLEEP)))
+    while not worker._lock.locked():
+        await asyncio.sleep(0.01)
+    now[0] += 129.0
+    assert loops.late() == (), "within its limit and the time to end the child"
+    now[0] += 2.0
+    assert [(late.name, late.deadline_seconds) for late in loops.late()] == [("fits", 130.0)]
+    await worker.stop()
+    await task
+    now[0] += 86_400.0
+    assert loops.late() == (), "at rest again"
+
+
 async def test_fit_beyond_the_memory_limit_is_refused_and_the_next_is_unharmed(make_worker: MakeWorker) -> None:
     worker = make_worker(memory_mb=1024)
     report = await worker.fit(request(MEMORY))
@@ -317,6 +337,7 @@ import asyncio, sys
 sys.path.insert(0, {str(tmp_path)!r})
 import slt_fit_toy
 from slt.config.sections import GateConfig
+from slt.lifecycle import Loops
 from slt.run.fitting import FitWorker
 from slt.testing.model import planted_samples
 from slt.types import FitRequest

@@ -72,3 +72,26 @@ async def test_driver_that_does_not_come_round_is_named(tmp_path, monkeypatch):
     assert [one.name for one in seen["late"]] == ["driver"]
     assert seen["part"].score == 40.0
     assert [one["name"] for one in seen["server"]] == ["driver"]
+
+
+async def test_clocks_are_compared_only_where_the_feed_goes_by_real_time(tmp_path, monkeypatch):
+    about, bars, rules = await recording(settings_of(tmp_path, "paper"))
+    seen = {}
+    for clock in ("receive", "events"):
+        exchange = Exchange(rules)
+        stream = Stream(bars[:1], exchange)
+
+        async def look(row, stream=stream, clock=clock):
+            if row == 20:
+                vitals = stream.driver._session.vitals
+                seen[clock] = vitals.clock_offset_ms, part(vitals, "broker").detail
+
+        stream.on_row = look
+        (tmp_path / clock).mkdir()
+        settings = settings_of(tmp_path / clock, more=f'{NO_SERVER}[feed]\nclock = "{clock}"\n')
+        await live(monkeypatch, settings, stream, exchange, market=about)
+    offset, words = seen["events"]
+    assert offset is None
+    assert words == "event stream up"
+    assert seen["receive"][0]() is not None
+    assert "clocks apart by" in seen["receive"][1]
