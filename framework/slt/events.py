@@ -103,10 +103,12 @@ class Tick:
         time: ms UTC.
         is_gap: A bar is missing at this time: entries that no price has met are withdrawn. False: the beat of the
             clock in live trading, about once a second while anything is open or under way.
+        pace: Seconds of the exchange per second of this machine: 1, but at a simulated exchange that plays faster.
     """
 
     time: int
     is_gap: bool = True
+    pace: float = 1.0
 
 
 @frozen(eq=False)

@@ -63,6 +63,8 @@ _LAST_ANSWERS_S = 4.0
 """How long a stop waits for orders under way, so that what has just been entered is protected."""
 _SAVE_S = 5.0
 _DAY_MS = 86_400_000
+_ALIKE = 2 / 3
+"""Two paces of the exchange's clock of which the slower is more than this share of the faster are one."""
 _log = get_logger("lifecycle")
 
 
@@ -146,6 +148,7 @@ class _Driver:
         self._wave_clock = 0
         self._bars_until = 0
         self._priced: dict[str, int] = {}
+        self._pace = 1.0
         self._unstored: list[Wave] = []
         self._mark = self._report_to(session.vitals) if session.vitals is not None else None
 
@@ -367,7 +370,8 @@ class _Driver:
         await self._session.apply_halts(now)
         self._store_bars()
         if self._wants_tick(now):
-            await self._session.handle(Tick(now, is_gap=False))
+            self._pace = self._clock.pace
+            await self._session.handle(Tick(now, is_gap=False, pace=self._pace))
 
     def _store_bars(self) -> None:
         """Put the bars of the last waves down, when the orders that they led to are out."""
@@ -378,8 +382,13 @@ class _Driver:
                 self._assembly.writer.put([*bars_to_store(wave.bars), *restated])
 
     def _wants_tick(self, now: int) -> bool:
-        """Whether time has to be told: a position without a price for a second, or an order that may be overdue."""
+        """Whether time has to be told: a position without a price for a second, or an order that may be overdue.
+
+        Also that the exchange's clock runs at another pace than it was told to, which only a simulated one's does.
+        """
         portfolio = self._session.engine.portfolio
+        if not _ALIKE < (self._clock.pace + 1.0) / (self._pace + 1.0) < 1 / _ALIKE:
+            return True
         if any(order.type is OrderType.MARKET for order in portfolio.orders.values()):
             return True
         return any(

@@ -87,6 +87,7 @@ class Core:
         self.setup = setup
         self.time = 0
         self.clock = 0
+        self.pace = 1.0
         self.sequence = 0
         self.faults: list[str] = []
         self.out: list[Command] = []
@@ -166,6 +167,7 @@ class Core:
         return {
             "time": self.time,
             "clock": self.clock,
+            "pace": self.pace,
             "sequence": self.sequence,
             "faults": self.faults,
             "portfolio": self.portfolio.__dict__,
@@ -177,7 +179,7 @@ class Core:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take back what `snapshot` gave, after a round trip through pickle."""
-        self.time, self.clock = state["time"], state["clock"]
+        self.time, self.clock, self.pace = state["time"], state["clock"], state["pace"]
         self.sequence, self.faults = state["sequence"], list(state["faults"])
         self.portfolio.__dict__.update(state["portfolio"])
         self.gates.state = evolve(state["risk"])

@@ -17,6 +17,8 @@ __all__ = ["Guard"]
 
 _DUST = 1e-9
 """Share of a quantity that is float noise."""
+_LEAST_S = 2.0
+"""Seconds of this machine that an acknowledgement is given at least, where the exchange's clock runs faster."""
 
 
 class Guard:
@@ -80,9 +82,14 @@ class Guard:
             holding.uncovered_since = self._core.clock
 
     def is_overdue(self, holding: Holding, share: float = 1.0) -> bool:
-        """Whether a part of the position has had no acknowledged stop for (a share of) the time that is allowed."""
-        since, allowed = holding.uncovered_since, self._core.setup.risk.stop_ack_seconds * 1000
-        return since is not None and self._core.clock - since >= allowed * share
+        """Whether a part of the position has had no acknowledged stop for (a share of) the time that is allowed.
+
+        Time is the exchange's. At one that plays faster than real time no answer could come in time, so there it is
+        given 2 seconds of this machine (or `stop_ack_seconds`, where that is less) however far the market runs.
+        """
+        since, allowed = holding.uncovered_since, self._core.setup.risk.stop_ack_seconds
+        allowed = max(allowed, min(allowed, _LEAST_S) * self._core.pace)
+        return since is not None and self._core.clock - since >= allowed * 1000 * share
 
     def ask_when_late(self, holding: Holding) -> None:
         """Ask once for a stop whose acknowledgement is late: only the word of it may have been lost."""

@@ -102,3 +102,16 @@ def test_clock_goes_on_by_itself_and_never_back():
     assert clock.now() == 1_002_500, "that one was only long on its way"
     clock.note(1_060_000)
     assert clock.now() == 1_060_000
+
+
+@pytest.mark.parametrize("pace", [1.0, 60.0, 1000.0])
+def test_clock_tells_how_fast_the_exchange_plays_whatever_jumps(pace):
+    seconds = [100.0]
+    clock = ExchangeClock(lambda: seconds[0])
+    clock.note(1_000_000)
+    time = 1_700_000_000_000
+    for step in range(40):
+        seconds[0] += 0.5
+        time += round(500 * pace) + (10_000 if step == 20 else 0)
+        clock.note(time - (300 if step % 7 == 0 else 0))
+        assert clock.pace == 1.0 if step < 5 else clock.pace == pytest.approx(pace, rel=0.5)

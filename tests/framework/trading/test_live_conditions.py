@@ -81,6 +81,24 @@ def test_stop_whose_word_is_late_is_asked_for_once_before_the_position_is_closed
     assert look.orders(beat(desk, filled + 6000)) == []
 
 
+def test_stop_at_an_exchange_that_plays_faster_has_two_seconds_of_this_machine(bench, look):
+    desk = bench(risk=RiskConfig(stop_ack_seconds=5.0))
+    filled = look.start + 2 * look.minute
+    desk.fill(entry_order(desk, look), 100.0, time=filled)
+    assert look.orders(desk.give(Tick(filled + 199_000, is_gap=False, pace=100.0))) == []
+    (close,) = look.orders(desk.give(Tick(filled + 200_000, is_gap=False, pace=100.0)))
+    assert close.reason == "unprotected"
+
+
+@pytest.mark.parametrize("pace", [0.0, 0.9, 1.0, 2.5])
+def test_stop_at_a_clock_that_is_only_unsteady_has_the_configured_time(bench, look, pace):
+    desk = bench(risk=RiskConfig(stop_ack_seconds=5.0))
+    filled = look.start + 2 * look.minute
+    desk.fill(entry_order(desk, look), 100.0, time=filled)
+    assert look.orders(desk.give(Tick(filled + 4999, is_gap=False, pace=pace))) == []
+    assert len(look.orders(desk.give(Tick(filled + 5000, is_gap=False, pace=pace)))) == 1
+
+
 def test_stop_acknowledged_in_time_keeps_the_position(bench, look):
     desk = bench()
     filled = look.start + 2 * look.minute
