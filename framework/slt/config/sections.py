@@ -105,7 +105,8 @@ class RiskConfig:
         margin_guard_threshold: Margin in use as a fraction of equity above which the worst loser is closed.
         margin_guard_cooldown_seconds: Wait between two closes by the margin guard.
         win_rate_trades: Closed trades whose win rate (Wilson lower bound) enters the leverage curve.
-        stop_ack_seconds: Longest time, by the exchange's clock, that part of a position may have no acknowledged stop; then it is closed.
+        stop_ack_seconds: Longest time, by the exchange's clock, that part of a position may have no acknowledged
+            stop; then it is closed.
         p_win_confidence: Size on the lower bound of p_win at this one-sided confidence (0.5 to 1); 0 = on p_win itself.
     """
 
