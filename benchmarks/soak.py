@@ -193,6 +193,7 @@ class Soak:
                 "rss": watched.memory_info().rss / 2**20,
                 "files": watched.num_fds(),
                 "sockets": len(connections),
+                "peers": _peers(connections),
                 "threads": watched.num_threads(),
                 "children": len(watched.children(recursive=True)),
                 "cpu": cpu.user + cpu.system,
@@ -217,7 +218,7 @@ class Soak:
             )
         print(
             f"{row['hour']:>4}{row['rss']:>9.1f}{len(row['tasks']):>7}{row['files']:>7}{row['sockets']:>9}"
-            f"{row['threads']:>9}{row['cpu']:>8.1f}{row['frames']:>10}{row['positions']:>11}",
+            f"{row['threads']:>9}{row['cpu']:>8.1f}{row['frames']:>10}{row['positions']:>11}  {row['peers']}",
             flush=True,
         )
 
@@ -274,6 +275,11 @@ class Soak:
         grown = {name: n for name, n in lasting.items() if n > 0}
         if grown:
             self.problems.append(f"tasks more than after the first hour: {grown}")
+
+
+def _peers(connections):
+    """Sockets by the port at their other end, the most first."""
+    return dict(Counter(c.raddr.port for c in connections).most_common())
 
 
 def _steady(tasks):

@@ -10,6 +10,7 @@ from attrs import evolve
 
 from slt.errors import ModelError
 from slt.events import Block, View
+from slt.run.warmth import Warmth
 from slt.trading.walkforward import checked_predictions
 from slt.types import VIEW_NAMES, FeatureBlock, StrategyBlock, orient
 
@@ -33,6 +34,10 @@ class Dense:
         plugins: The chosen plugins.
         symbols: Column order of the blocks.
         interval_ms: Base interval.
+
+    Attributes:
+        faults: What plugins broke, one line each; the driver takes them.
+        warmth: Which symbols' features are ready.
     """
 
     def __init__(self, plugins: Plugins, symbols: tuple[str, ...], interval_ms: int) -> None:
@@ -42,6 +47,7 @@ class Dense:
         self._broken: set[str] = set()
         self.faults: list[str] = []
         self._described = {f.name: f.hooks.slt_describe_features() for f in plugins.features}
+        self.warmth = Warmth(*self._shape, self.warmup_bars, is_needed=bool(self._described))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -94,6 +100,7 @@ class Dense:
         """Features, proposals and predictions for a block of closed bars."""
         blocks = [self._features_of(plugin, bars) for plugin in self._plugins.features]
         features = FeatureBlock.join(blocks) if blocks else _no_features(bars)
+        self.warmth.note(bars, features.ready)
         views = [View(p.name, self._signals_of(p, bars, features)) for p in self._plugins.strategies]
         return self.predict(Block(bars, features, tuple(views)), 0)
 
@@ -106,7 +113,12 @@ class Dense:
         """State of features and strategies as picklable data."""
         features = {p.name: p.hooks.slt_snapshot_features() for p in self._plugins.features}
         strategies = {p.name: p.hooks.slt_snapshot_strategy() for p in self._plugins.strategies}
-        return {"features": features, "strategies": strategies, "broken": sorted(self._broken)}
+        return {
+            "features": features,
+            "strategies": strategies,
+            "broken": sorted(self._broken),
+            "warmth": self.warmth.snapshot(),
+        }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take back what `snapshot` gave, after `start`."""
@@ -115,6 +127,8 @@ class Dense:
         for strategy in self._plugins.strategies:
             strategy.hooks.slt_restore_strategy(state["strategies"][strategy.name])
         self._broken = set(state["broken"])
+        if "warmth" in state:  # one made by an earlier version has none
+            self.warmth.restore(state["warmth"])
 
     def _features_of(self, plugin: Loaded[Any], bars: Bars) -> FeatureBlock:
         columns, context_names, _, _ = self._described[plugin.name]

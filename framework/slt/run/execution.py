@@ -177,6 +177,7 @@ async def _services(assembly: Assembly, lifecycle: LifecycleManager) -> AsyncIte
         try:
             if settings.run.mode != "backtest":
                 session.diary, session.vitals = Diary(), upkeep.vitals
+                upkeep.vitals.wait("start", "the run is not under way yet")
                 upkeep.vitals.sources = session.halts
                 register_stop(lifecycle, "upkeep", upkeep.stop)
                 register_stop(lifecycle, "figures", upkeep.vitals.refresh)

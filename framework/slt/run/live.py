@@ -49,6 +49,8 @@ async def play_live(
     """
     player = Player(assembly, session, skip=False)
     start = await player.begin()
+    if session.vitals is not None:
+        session.vitals.arrived("start")
     pace = _Pace(assembly.settings.run.speed, stopping)
     async with aclosing(_single_bars(assembly, start)) as stream:
         async for bars in stream:

@@ -146,6 +146,7 @@ class _Driver:
         self._time = 0
         self._saved = 0.0
         self._wave_clock = 0
+        self._begun_clock = 0
         self._bars_until = 0
         self._priced: dict[str, int] = {}
         self._pace = 1.0
@@ -181,6 +182,7 @@ class _Driver:
             since = max(self._bars_until, now - round(days * _DAY_MS))
             self._bars_until = max(self._bars_until, await warm_up(assembly, session, since, now))
         remember_symbols(assembly.folder.path, assembly.market.symbols)
+        self._begun_clock = self._clock.now()
         session.halts["feed"] = self._feed_silence
         session.halts["session log"] = lambda: self._log.problem
         await self.save()
@@ -209,6 +211,7 @@ class _Driver:
                 self._session.open_live(self._log, lanes=self._lanes, on_read=self._ask_account)
                 running += [tasks.create_task(work) for work in works]
                 await self._resume_orders()
+                self._tell_under_way()
                 self._source.watch(self._session.holds)
                 _spare_collector()
                 await self._consume(until=self._stopping)
@@ -220,6 +223,10 @@ class _Driver:
                 if self._lanes is not None:
                     self._lanes.stop()
                 self._log.close()
+
+    def _tell_under_way(self) -> None:
+        if self._session.vitals is not None:
+            self._session.vitals.arrived("start")
 
     async def _stand_by(self) -> bool:
         """Keep the features warm until this instance may trade; returns False where the run is stopped first."""
@@ -418,12 +425,19 @@ class _Driver:
         return max(self._clock.now(), self._time)
 
     def _feed_silence(self) -> str:
-        if not self._wave_clock:
+        if not self._wave_clock and not self._is_connected():
             return "no bar has come from the feed yet"
-        silent = self._clock.now() - self._wave_clock
+        silent = self._clock.now() - (self._wave_clock or self._begun_clock)
         if silent <= _SILENT_BARS * self._assembly.market.interval_ms:
             return ""
         return f"no bar has come from the feed for {_SILENT_BARS:g} bars"
+
+    def _is_connected(self) -> bool:
+        """Whether every connection of a pipeline is up; its first bar is then at most a bar away."""
+        if not isinstance(self._source, FeedPipeline):
+            return False
+        status = self._source.status()
+        return bool(status.connections) and status.is_up
 
     def _progress(self) -> Progress:
         portfolio = self._session.engine.portfolio

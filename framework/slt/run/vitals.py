@@ -117,6 +117,8 @@ class Vitals:
         """Why the run takes no entries now, by source; empty = it does."""
         told = {source: reason_of() for source, reason_of in self.sources.items()}
         found = {**self._assembly.engine.halts, **{s: r for s, r in told.items() if r}, **self.waits}
+        if warming := self._assembly.dense.warmth.reason:
+            found["features"] = warming
         faults = [*self._assembly.dense.faults, *self._assembly.engine.faults]
         return found | ({"plugin": faults[0]} if faults else {})
 
@@ -137,6 +139,11 @@ class Vitals:
             "status": report.status,
             "parts": [{"name": p.name, "score": round(p.score, 1), "detail": p.detail} for p in report.parts],
             "waits": self.halts(),
+            "features": {
+                "ready": self._assembly.dense.warmth.count,
+                "symbols": self._assembly.dense.warmth.symbols,
+                "waiting": self._assembly.dense.warmth.waiting(),
+            },
             "event_time": progress.time if progress else None,
             "trades": progress.trades if progress else None,
             "open_positions": progress.open_positions if progress else None,
@@ -167,6 +174,7 @@ class Vitals:
         health.register("loops", self._late, is_critical=True)
         health.register("database", self._database, is_critical=True)
         health.register("queue", self._queue)
+        health.register("features", self._assembly.dense.warmth.health)
         health.register("cache", self._cache)
         health.register("broker", self._broker, is_critical=True)
         health.register("model", self._model)
