@@ -25,8 +25,9 @@ from slt.config import (
 from slt.errors import ConfigError, PluginError, StorageError
 from slt.log import get_logger
 from slt.run.dense import Dense
-from slt.run.folders import RunFolder, check_root, open_folder, symbols_before
+from slt.run.folders import RunFolder, UnderWayError, check_root, open_folder, symbols_before
 from slt.run.health_server import check_health_config
+from slt.run.standby import wait_for_folder, wants_lock
 from slt.run.supervision import register_stop
 from slt.storage.contract import Query
 from slt.storage.journal import Journal
@@ -221,9 +222,9 @@ async def assembled(
         is_paced = settings.run.mode != "backtest"
         storage = StorageLink(plugins.storage.hooks, open_seconds=_OPEN_TIMEOUT_S)
         register_stop(lifecycle, "storage", storage.slt_close_storage)
-        async with _in_time(plugins.storage):
-            stored = await _stored_runs(storage, is_patient=is_paced)
-        folder = open_folder(root, settings.run.name, config, identity, stored, is_fresh=is_fresh)
+        folder, stored = await _take_folder(
+            settings, plugins.storage, storage, lifecycle, (config, identity), is_fresh=is_fresh
+        )
         held.callback(folder.release)
         engine = Engine(engine_setup(settings, plugins, market, rules, dense, folder.run_id))
         journal = Journal(folder.path / "journal", sync="always") if is_paced else None
@@ -249,6 +250,28 @@ async def assembled(
             storage_text=storage.text,
             is_storage_whole=stored is None or not folder.is_resumed or folder.run_id in stored,
         )
+
+
+async def _take_folder(
+    settings: Settings,
+    plugin: Loaded[Any],
+    storage: StorageLink,
+    lifecycle: LifecycleManager,
+    texts: tuple[str, str],
+    *,
+    is_fresh: bool,
+) -> tuple[RunFolder, list[str] | None]:
+    """The run's folder, waited for where another instance has it, and the runs in the storage; None = it is away."""
+    root, name = Path(settings.run.folder), settings.run.name
+    while True:
+        async with _in_time(plugin):
+            stored = await _stored_runs(storage, is_patient=settings.run.mode != "backtest")
+        try:
+            return open_folder(root, name, *texts, stored, is_fresh=is_fresh), stored
+        except UnderWayError as error:
+            if not wants_lock(settings):
+                raise
+            await wait_for_folder(error.path, lifecycle)
 
 
 async def _stored_runs(storage: StorageLink, *, is_patient: bool) -> list[str] | None:

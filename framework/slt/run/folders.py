@@ -23,11 +23,26 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-__all__ = ["RunFolder", "check_root", "held", "open_folder", "remember_symbols", "symbols_before"]
+__all__ = ["RunFolder", "UnderWayError", "check_root", "held", "open_folder", "remember_symbols", "symbols_before"]
 
 _CHANGES_SHOWN = 4
 _SYMBOLS = "symbols.json"
 _log = get_logger("lifecycle")
+
+
+class UnderWayError(ConfigError):
+    """The run is under way in another process.
+
+    Attributes:
+        path: The run's folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            f"run `{path.name}` of this configuration is under way in another process; wait for its end, or begin "
+            "another with --fresh"
+        )
+        self.path = path
 
 
 @frozen
@@ -124,7 +139,8 @@ def open_folder(
         is_fresh: Start a new run even where one could be resumed.
 
     Raises:
-        ConfigError: The folder cannot be written, or the run is under way in another process.
+        ConfigError: The folder cannot be written.
+        UnderWayError: The run is under way in another process.
     """
     with _explained(root):
         root.mkdir(parents=True, exist_ok=True)
@@ -179,10 +195,7 @@ def _unfinished(path: Path, identity: str, *, is_fresh: bool) -> RunFolder | Non
     if lock is not None:
         return RunFolder(path.name, path, is_resumed=has_begun, lock=lock)
     if is_same and not is_fresh:
-        raise ConfigError(
-            f"run `{path.name}` of this configuration is under way in another process; wait for its end, or begin "
-            "another with --fresh"
-        )
+        raise UnderWayError(path)
     return None
 
 

@@ -10,20 +10,33 @@ from typing import TYPE_CHECKING
 import attrs
 
 from slt.errors import ConfigError, StoppedError
+from slt.log import get_logger
+from slt.run.folders import held
 from slt.run.instance_lock import InstanceLock, lock_name
 from slt.run.supervision import register_stop
 
 _ASK_SECONDS = 1.0
 _AWAY_SECONDS = 30.0
+_LOOK_SECONDS = 0.25
+_log = get_logger("lifecycle")
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
+    from slt.config import Settings
     from slt.lifecycle import LifecycleManager
     from slt.run.assembly import Assembly
     from slt.run.session import Session
 
-__all__ = ["instance_lock", "stop_when_taken", "trading_alone", "wait_as_standby"]
+__all__ = [
+    "instance_lock",
+    "stop_when_taken",
+    "trading_alone",
+    "wait_as_standby",
+    "wait_for_folder",
+    "wants_lock",
+]
 
 
 @contextlib.asynccontextmanager
@@ -68,10 +81,7 @@ def instance_lock(assembly: Assembly) -> InstanceLock | None:
         ConfigError: One is wanted, and the storage keeps none.
     """
     settings, storage, broker = assembly.settings, assembly.plugins.storage, assembly.plugins.broker
-    wanted = settings.run.one_instance
-    if wanted is None:
-        wanted = settings.run.mode == "live"
-    if not wanted or settings.run.mode == "backtest":
+    if not wants_lock(settings):
         return None
     if not storage.implements("slt_hold_lock"):
         raise ConfigError(
@@ -81,6 +91,31 @@ def instance_lock(assembly: Assembly) -> InstanceLock | None:
     options = attrs.asdict(broker.config, recurse=False)
     secrets = [os.environ.get(str(name), "") for key, name in sorted(options.items()) if key.endswith("_env")]
     return InstanceLock(assembly.storage, lock_name(broker.name, "\n".join(filter(None, secrets)) or settings.run.name))
+
+
+def wants_lock(settings: Settings) -> bool:
+    """Whether a run trades only while no other instance does."""
+    wanted = settings.run.one_instance
+    if wanted is None:
+        wanted = settings.run.mode == "live"
+    return wanted and settings.run.mode != "backtest"
+
+
+async def wait_for_folder(path: Path, lifecycle: LifecycleManager) -> None:
+    """Wait as a standby until no other process has the run's folder: it goes on with the books that are in it.
+
+    Raises:
+        StoppedError: The run was stopped first.
+    """
+    _log.info("another instance has this run under way; this one waits as a standby", run=path.name)
+    while True:
+        with held(path) as is_held:
+            if is_held:
+                return
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(lifecycle.stopping.wait(), _LOOK_SECONDS)
+        if lifecycle.stop_requested:
+            raise StoppedError("stopped while it waited as a standby; the same command waits again")
 
 
 async def wait_as_standby(lock: InstanceLock, lifecycle: LifecycleManager) -> None:

@@ -15,9 +15,10 @@ from streaming_kit import Stream, live, recording, settings_of
 from slt.errors import StoppedError, StorageError
 from slt.lifecycle import LifecycleManager
 from slt.run import standby
+from slt.run.folders import UnderWayError, held, open_folder
 from slt.run.instance_lock import InstanceLock
 from slt.run.proving import prove_session
-from slt.run.standby import wait_as_standby
+from slt.run.standby import wait_as_standby, wait_for_folder
 
 HOUR = 3_600_000
 
@@ -44,6 +45,7 @@ class Link:
 def quick(monkeypatch):
     monkeypatch.setattr(standby, "_ASK_SECONDS", 0.01)
     monkeypatch.setattr(standby, "_AWAY_SECONDS", 0.1)
+    monkeypatch.setattr(standby, "_LOOK_SECONDS", 0.01)
 
 
 async def test_standby_warms_its_features_and_trades_only_once_it_holds_the_lock(tmp_path, monkeypatch, quick):
@@ -86,3 +88,31 @@ async def test_standby_behind_another_instance_waits_however_long(quick):
     lifecycle.request_stop("the test is over")
     with pytest.raises(StoppedError, match="waited as a standby"):
         await waiting
+
+
+async def test_standby_in_the_same_folder_waits_for_the_other_process_to_let_go(tmp_path, quick):
+    first = open_folder(tmp_path, "t", "", "same", None, is_fresh=False)
+    first.snapshot.touch()
+    with pytest.raises(UnderWayError) as caught:
+        open_folder(tmp_path, "t", "", "same", None, is_fresh=False)
+    assert caught.value.path == first.path
+    waiting = asyncio.ensure_future(wait_for_folder(first.path, LifecycleManager()))
+    done, _ = await asyncio.wait({waiting}, timeout=0.2)
+    assert not done
+    first.release()
+    async with asyncio.timeout(20):
+        await waiting
+    second = open_folder(tmp_path, "t", "", "same", None, is_fresh=False)
+    assert second.is_resumed
+    second.release()
+
+
+async def test_standby_in_the_same_folder_is_stopped_while_it_waits(tmp_path, quick):
+    lifecycle = LifecycleManager()
+    (tmp_path / "t-001").mkdir()
+    with held(tmp_path / "t-001"):
+        waiting = asyncio.ensure_future(wait_for_folder(tmp_path / "t-001", lifecycle))
+        await asyncio.sleep(0)
+        lifecycle.request_stop("the test is over")
+        with pytest.raises(StoppedError, match="waited as a standby"):
+            await waiting
