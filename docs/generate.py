@@ -421,7 +421,8 @@ def _option_row(option: click.Option, context: click.Context) -> tuple[str, str,
         value = ", ".join(str(choice) for choice in option.type.choices)
     else:
         value = {"integer": "whole number", "path": "path", "text": "text"}.get(option.type.name, option.type.name)
-    default = f"`{option.get_default(context)}`" if option.show_default else ""
+    shown = option.show_default  # a text stands for a default that is computed when the command runs
+    default = shown if isinstance(shown, str) else f"`{option.get_default(context)}`" if shown else ""
     return ", ".join(f"`{o}`" for o in option.opts), value, default, option.help or ""
 
 

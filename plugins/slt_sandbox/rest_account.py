@@ -210,7 +210,7 @@ def _key_rights(call: Call) -> Any:
     """What the key may do, as the exchange's account service tells."""
     may_withdraw = "withdrawals" in call.account.permissions
     return {
-        "ipRestrict": False,
+        "ipRestrict": True,  # nobody but this machine can reach it
         "createTime": ONBOARD_TIME,
         "enableReading": True,
         "enableFutures": "futures" in call.account.permissions,

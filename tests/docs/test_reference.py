@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from datetime import UTC, datetime, timedelta
 
 import attrs
 import generate
@@ -25,6 +26,15 @@ def test_page_is_up_to_date(name):
     path = generate.REFERENCE / name
     assert path.exists(), f"docs/reference/{name} is missing; run `python docs/generate.py`"
     assert path.read_text(encoding="utf-8") == PAGES[name], "out of date; run `python docs/generate.py`"
+
+
+def test_no_page_depends_on_the_day_it_is_written_on():
+    (row,) = [line for line in PAGES["cli.md"].splitlines() if line.startswith("| `--to`")]
+    assert row == "| `--to` | text | yesterday | Last day, UTC. |"
+    today = datetime.now(UTC).date()
+    for name, page in PAGES.items():
+        for day in (today, today - timedelta(days=1)):
+            assert str(day) not in page, f"{name} holds {day}"
 
 
 def test_every_page_of_the_folder_is_generated_or_the_glossary():

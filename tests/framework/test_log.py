@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import re
 import subprocess
 import sys
 from decimal import Decimal
@@ -101,6 +102,14 @@ def test_console_line_writes_event_time_out_and_has_no_colour_codes_off_a_termin
     assert "time=2025-05-01T00:00:00Z" in text
     assert "[profit]" in text
     assert "trade closed" in text
+
+
+def test_console_line_keeps_the_order_of_the_fields_and_leaves_out_what_only_machines_read(setup):
+    _, stream = setup(LogConfig(format="console"))
+    get_logger("lifecycle").warning("halted", symbol="BTCUSDT", detail="why", notice="r-001-alert-1", safety=True)
+    (line,) = stream.getvalue().splitlines()
+    assert line.endswith("[warning] halted [lifecycle] symbol=BTCUSDT detail=why")
+    assert re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ ", line)
 
 
 def test_console_line_is_coloured_on_a_terminal_unless_no_color_is_set(setup):

@@ -67,6 +67,10 @@ def _day(time_ms: int) -> str:
     return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%d")
 
 
+def _minute(time_ms: int) -> str:
+    return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
 class _Rate:
     """Bars per second since the first block."""
 
@@ -183,9 +187,13 @@ class _BarView:
             # A resumed run begins in the middle: what was done before says nothing about the time that is left.
             self._bar.reset(self._task, total=progress.total_rows, completed=progress.rows)
             self._is_first = False
-        share = f"{progress.rows / progress.total_rows:.0%}" if progress.total_rows else ""
-        self._bar.update(self._task, completed=progress.rows, description=_day(progress.time), share=share)
-        parts = [] if rate is None else [f"{rate:,.0f} bars/s"]
+        if progress.total_rows:
+            share = f"{progress.rows / progress.total_rows:.0%}"
+            self._bar.update(self._task, completed=progress.rows, description=_day(progress.time), share=share)
+            parts = [] if rate is None else [f"{rate:,.0f} bars/s"]
+        else:  # a live run has no end that a bar could show
+            self._bar.update(self._task, visible=False)
+            parts = [_minute(progress.time)]
         parts += [f"{progress.open_positions} open", f"{progress.trades:,} trades", f"equity {progress.equity:,.2f}"]
         self._figures.plain = " · ".join(parts)
 

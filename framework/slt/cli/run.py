@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from slt.cli.config import config_option
-from slt.errors import PluginError, SltError
+from slt.errors import PluginError, SltError, StoppedError
 from slt.loader import read_whole_config
 
 if TYPE_CHECKING:
@@ -88,7 +88,16 @@ def carry_out(settings: Settings, *, fresh: bool) -> Outcome:
         observer = Observer(started=started, progressed=progressed, stopping=lambda: False)
         stack.enter_context(view)
         runner = stack.enter_context(asyncio.Runner(loop_factory=_loop_factory()))
-        return runner.run(execute(settings, observer, is_fresh=fresh))
+        try:
+            return runner.run(execute(settings, observer, is_fresh=fresh))
+        except StoppedError as error:
+            raise StoppedError(f"{error}{_without_services(settings)}") from None
+
+
+def _without_services(settings: Settings) -> str:
+    """What a person has to know of a stopped run whose services have ended with it."""
+    names = ", ".join(settings.plugins.services)
+    return f" (with {names} as after a start: `--fresh` begins anew, without the positions it had)" if names else ""
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -93,7 +93,8 @@ def with_storage(config_path: Path, work: Callable[[Stored], Awaitable[T]]) -> T
             stack.push_async_callback(reader.close)
             runs = [r for r in await storage.hooks.slt_read_records(query=Query(Run)) if isinstance(r, Run)]
             if not runs:
-                raise SltError(f"no run is stored in {storage.name}: {text}")
+                hint = "; choose another in plugins.storage, e.g. postgres" if storage.name == "memory" else ""
+                raise SltError(f"no run is stored in {storage.name}: {text}{hint}")
             return await work(Stored(storage.hooks, reader, settings.run.name, tuple(runs)))
 
     return asyncio.run(opened())

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["category_of", "console_renderer", "json_renderer", "line_of"]
 
+_FOR_MACHINES = ("notice", "safety")
 _RESERVED = frozenset({"event", "level", "category", "timestamp", "exception", "repeated"})
 
 
@@ -63,10 +64,14 @@ def console_renderer(*, colors: bool) -> Callable[[dict[str, Any]], str]:
     from structlog import dev  # noqa: PLC0415 - 0.1 s that a command without logs need not spend
 
     # The plain formatter: the richer ones print local variables, and those may hold a secret.
-    renderer = dev.ConsoleRenderer(colors=colors, exception_formatter=dev.plain_traceback, pad_event_to=0)
+    renderer = dev.ConsoleRenderer(
+        colors=colors, exception_formatter=dev.plain_traceback, pad_event_to=0, pad_level=False, sort_keys=False
+    )
 
     def render(line: dict[str, Any]) -> str:
-        shown = {**line, "logger": line.get("logger", line["category"])}
+        shown = {key: value for key, value in line.items() if key not in _FOR_MACHINES}
+        shown["logger"] = line.get("logger", line["category"])
+        shown["timestamp"] = line["timestamp"][:-5] + "Z"  # whole seconds; the file has the rest
         del shown["category"]
         when = shown.get("time")
         if isinstance(when, int) and not isinstance(when, bool):

@@ -59,7 +59,7 @@ def _running(name: str, settings: Settings) -> Iterator[None]:
     )
     readers: list[threading.Thread] = []
     try:
-        _log.info("service started", service=name, told=_first_line(process, name, readers))
+        _log.info("service started", service=name, ready=_first_line(process, name, readers))
         _follow(process, name, readers)
         yield
     finally:

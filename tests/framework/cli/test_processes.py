@@ -232,7 +232,7 @@ def test_run_on_a_full_disk_keeps_the_summary_and_says_where_there_is_no_room(fo
             3,
             "no exits plugin `time_stp` is installed; did you mean `time_stop`?",
         ),
-        (["why", "X"], 1, "no run is stored in memory: memory (nothing outlives the process)"),
+        (["why", "X"], 1, "no run is stored in memory: memory (nothing outlives the process); choose another in"),
     ],
 )
 def test_exit_code_of_a_process_is_the_promised_one(folder, arguments, code, line):

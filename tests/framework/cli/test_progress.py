@@ -151,6 +151,20 @@ def test_run_on_a_terminal_leaves_whole_lines_and_no_bar(tmp_path, columns):
         assert any(line.startswith(words) for line in lines)
 
 
+def test_bar_of_a_run_without_an_end_is_its_time(monkeypatch):
+    shown = io.StringIO()
+    shown.isatty = lambda: True
+    monkeypatch.setattr(sys, "stderr", shown)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLUMNS", "80")
+    with make_progress_view(is_terminal=True) as view:
+        view.progressed(Progress(1_704_067_260_000, 1, None, 2, 3, 1, 10_001.5))
+        view._live.refresh()
+    last = re.sub(r"\x1b\[[?0-9;]*[A-Za-z]", "\n", shown.getvalue())
+    assert "2024-01-01 00:01 UTC · 1 open · 3 trades · equity 10,001.50" in last
+    assert "━" not in last.partition("2024-01-01 00:01")[2]
+
+
 def test_run_into_a_file_writes_plain_lines_and_json(tmp_path):
     (tmp_path / "config.toml").write_text(CONFIG.replace('["console"]', "[]"))
     done = subprocess.run([SLT, "run"], cwd=tmp_path, capture_output=True, text=True, check=True)
