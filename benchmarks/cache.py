@@ -5,6 +5,7 @@ its event time, by the run's own writer, which tells the cache. Meanwhile three 
 clock of the day, cold start included:
 
 * the run itself, for health: where it stands, every 5 seconds (`health.json`), and for /metrics nothing more;
+  in the same file it says what it has written, which `slt status` reads there before it asks;
 * `slt status`, left open on a screen from 08:00 to 18:00: every 2 seconds; and started anew with --once every 15
   minutes of the day, so that its own memory is always cold;
 * `slt report` at noon and at midnight: all trades, equity points and models.
@@ -113,6 +114,17 @@ def script(start):
     return sorted(asked)
 
 
+async def ask(asker, who, run_id, moment, marks):
+    """What one of the script's askers asks."""
+    if who in ("status", "once"):
+        asker.follow(run_id, marks)
+    if who == "report":
+        for kind in (Trade, EquityPoint, ModelVersion):
+            await asker.read(kind, run_id=run_id)
+    else:
+        await read_standing(asker, run_id, moment)
+
+
 async def replay(written, start, run_id, *, shared):
     """Play the script beside the writes; hits per tier by who asked."""
     clock, storage = Clock(), MemoryStorage(MemoryStorageConfig())
@@ -126,7 +138,7 @@ async def replay(written, start, run_id, *, shared):
     run, screen = reader(is_writer=True), reader(is_writer=False)
     writer = Writer(storage, None, on_written=run.wrote)
     writing = asyncio.create_task(writer.run())
-    position, tally = 0, {}
+    position, tally, marks = 0, {}, {}
     for moment, who in script(start):
         clock.now = moment / 1000
         due = []
@@ -139,12 +151,10 @@ async def replay(written, start, run_id, *, shared):
             await asyncio.sleep(0)
         asker = {"health": run, "status": screen}.get(who) or reader(is_writer=False)
         before = asker.cache.status()
-        if who == "report":
-            for kind in (Trade, EquityPoint, ModelVersion):
-                await asker.read(kind, run_id=run_id)
-        else:
-            await read_standing(asker, run_id, moment)
+        await ask(asker, who, run_id, moment, marks)
         after = asker.cache.status()
+        if who == "health":
+            marks = run.marks(run_id)
         row = tally.setdefault(who, [0, 0, 0])
         for index, name in enumerate(("memory_hits", "shared_hits", "misses")):
             row[index] += getattr(after, name) - getattr(before, name)
@@ -212,12 +222,12 @@ def main():
         written, start, run_id = play_day(folder, args.symbols)
     kinds = {kind.__name__: sum(isinstance(r, kind) for _, r in written) for kind in KINDS}
     print("written over the day: " + ", ".join(f"{count:,} {name}" for name, count in kinds.items()))
-    show("memory alone", asyncio.run(replay(written, start, run_id, shared=False)))
-    rate = show("memory and plugin", asyncio.run(replay(written, start, run_id, shared=True)))
+    alone = show("memory alone", asyncio.run(replay(written, start, run_id, shared=False)))
+    both = show("memory and plugin", asyncio.run(replay(written, start, run_id, shared=True)))
     if args.valkey:
         asyncio.run(measure_valkey(written, run_id))
-    print(f"\nhit rate {rate:.1%}, cold starts included (at least {LEAST_RATE:.0%})")
-    return 0 if rate >= LEAST_RATE else 1
+    print(f"\nhit rates {alone:.1%} and {both:.1%}, cold starts included (at least {LEAST_RATE:.0%} each)")
+    return 0 if min(alone, both) >= LEAST_RATE else 1
 
 
 if __name__ == "__main__":

@@ -40,11 +40,14 @@ SELECT symbol, count(*), avg(won::int), sum(net_pnl), avg(r_multiple), sum(fees)
 FROM trades WHERE run_id = 'demo-007' GROUP BY symbol
 """
 ONE_DAY = f"SELECT * FROM trades WHERE entry_time BETWEEN {START} AND {START + DAY}"
-WORST_LOSERS = "SELECT * FROM trades WHERE NOT won ORDER BY net_pnl LIMIT 10"
+RATES = "SELECT run_id, won, count(*), sum(net_pnl) FROM trades GROUP BY run_id, won"
+WORST_LOSERS = "SELECT * FROM trades WHERE run_id = 'demo-007' AND NOT won ORDER BY net_pnl LIMIT 10"
+BEST_WINNERS = "SELECT * FROM trades WHERE run_id = 'demo-007' AND won ORDER BY net_pnl DESC, id DESC LIMIT 10"
 NEWEST = Query(Trade, newest_first=True, limit=100)
 HOT_QUERIES = (
-    ("win rate, profit factor", "trades_by_won", "SELECT won, count(*), sum(net_pnl) FROM trades GROUP BY won"),
-    ("worst losers", "trades_by_won", WORST_LOSERS),
+    ("ten worst losers of a run", "trades_by_won", WORST_LOSERS),
+    ("ten best winners of a run", "trades_by_won", BEST_WINNERS),
+    ("win rate, profit factor of all runs", "trades_by_won", RATES),
     ("entered in one day", "trades_by_entry_time", ONE_DAY),
     ("newest 100 of all runs", "trades_by_exit_time", NEWEST),
     ("newest 100 of a symbol", "trades_by_symbol", evolve(NEWEST, symbol="SYM07USDT")),

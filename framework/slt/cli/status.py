@@ -36,6 +36,8 @@ _REFRESH_SECONDS = 2.0
 _OPEN_SECONDS = 30.0
 _READ_SECONDS = 5.0
 _SILENT_SECONDS = 30.0
+_WORD_SECONDS = 15.0
+"""Age up to which a run is believed that nothing has been written since; it renews its word every five seconds."""
 _RUNS_SHOWN = 10
 
 
@@ -67,10 +69,13 @@ async def _show(settings: Settings, file: Path, *, is_live: bool, is_terminal: b
         if not is_live:
             Console().print(render_status(view))
             return
-        with Live(render_status(view), console=Console(), auto_refresh=False, screen=True) as live:
+        console = Console()
+        picture = render_status(view, height=console.height)
+        with Live(picture, console=console, auto_refresh=False, screen=True) as live:
             while True:
                 await asyncio.sleep(_REFRESH_SECONDS)
-                live.update(render_status(await _look(file, asker)), refresh=True)
+                view = await _look(file, asker)
+                live.update(render_status(view, height=console.height), refresh=True)
 
 
 @frozen
@@ -80,10 +85,13 @@ class _Asker:
     reader: Reader | None
     trouble: str = ""
 
-    async def standing(self, run_id: str, event_time: int) -> tuple[Standing | None, str]:
+    async def standing(self, vitals: dict[str, Any], event_time: int) -> tuple[Standing | None, str]:
         """Figures out of the storage and where they come from; None where it has none."""
         if self.reader is None:
             return None, self.trouble
+        run_id = str(vitals["run"])
+        if vitals["state"] == "running" and _age_seconds(vitals) < _WORD_SECONDS:
+            self.reader.follow(run_id, vitals.get("writes") or {})
         try:
             async with asyncio.timeout(_READ_SECONDS):
                 found = await read_standing(self.reader, run_id, event_time)
@@ -114,9 +122,9 @@ async def _asker(settings: Settings) -> AsyncIterator[_Asker]:
 async def _look(file: Path, asker: _Asker) -> StatusView:
     vitals = await asyncio.to_thread(_read, file)
     own = _standing_of(vitals)
-    found, source = await asker.standing(str(vitals["run"]), vitals["event_time"] or own.time)
+    found, source = await asker.standing(vitals, vitals["event_time"] or own.time)
     if found is None:
-        source = f"the run's own, written {vitals['written']}" + (f"; {source}" if source else "")
+        source = f"the run's own, written {_moment(vitals)} UTC" + (f"; {source}" if source else "")
     return StatusView(vitals, found or own, _liveness(vitals), source)
 
 
@@ -183,8 +191,8 @@ def _standing_of(vitals: dict[str, Any]) -> Standing:
 
 def _liveness(vitals: dict[str, Any]) -> str:
     """What has become of the process."""
-    age = max(time.time() - datetime.fromisoformat(vitals["written"]).timestamp(), 0.0)
-    when = datetime.fromisoformat(vitals["written"]).astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
+    age = _age_seconds(vitals)
+    when = _moment(vitals)
     if vitals["state"] != "running":
         ending = "; the same command resumes it" if vitals["state"] == "stopped" else ""
         return f"{vitals['state']} at {when} UTC{ending}"
@@ -192,6 +200,15 @@ def _liveness(vitals: dict[str, Any]) -> str:
         return f"running (process {vitals['pid']})"
     fate = "is gone" if not _is_there(int(vitals["pid"])) else "gives no sign of life"
     return f"process {vitals['pid']} {fate} since {when} UTC; the same command resumes the run"
+
+
+def _moment(vitals: dict[str, Any]) -> str:
+    """When the file was written."""
+    return datetime.fromisoformat(vitals["written"]).astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _age_seconds(vitals: dict[str, Any]) -> float:
+    return max(time.time() - datetime.fromisoformat(vitals["written"]).timestamp(), 0.0)
 
 
 def _is_there(pid: int) -> bool:

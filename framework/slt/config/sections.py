@@ -212,7 +212,7 @@ class CacheConfig:
     Attributes:
         entries: Answers kept in memory; beyond it the least recently used goes.
         memory_seconds: Longest time an answer stays in the memory of the run that writes; a write ends it at once.
-        shared_seconds: Longest time an answer stays in the cache plugin, and in the memory of commands that only read.
+        shared_seconds: Longest time an answer stays in the cache plugin, or in a command that cannot follow the run.
         budget_ms: Wait for the cache plugin after which the storage is asked instead.
         max_kib: Answers larger than this stay out of the cache plugin.
         failures: Failures in a row after which the cache plugin is left alone.

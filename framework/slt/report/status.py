@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 __all__ = ["StatusView", "render_status", "status_lines"]
 
 _CURRENCY = "USDT"
+_BEST = 99.5
+_LINES_AROUND = 18
+"""Of the picture: rules, heads, blank lines and the five figures."""
 _TONES = {"green": "bold green", "yellow": "bold yellow", "red": "bold red"}
 
 
@@ -54,8 +57,13 @@ def status_lines(view: StatusView) -> list[str]:
     return [line.replace("\N{MINUS SIGN}", "-").replace("\n", " ") for line in (*lines, f"figures: {view.source}")]
 
 
-def render_status(view: StatusView) -> RenderableType:
-    """The status as a picture for rich."""
+def render_status(view: StatusView, *, height: int | None = None) -> RenderableType:
+    """The status as a picture for rich.
+
+    Args:
+        view: What is shown.
+        height: Lines there are; where they are too few, parts that are well are only named. None = as many as it takes.
+    """
     from rich.console import Group  # noqa: PLC0415 - rich is imported only when something is drawn
     from rich.rule import Rule  # noqa: PLC0415 - as above
     from rich.text import Text  # noqa: PLC0415 - as above
@@ -68,16 +76,19 @@ def render_status(view: StatusView) -> RenderableType:
         _pairs(_figures(view)),
         "",
     ]
-    parts += [Text(f"Entries halted by {s}: {r}", style="bold yellow") for s, r in vitals["waits"].items()]
-    parts += [_part_table(vitals), ""]
+    waits = [Text(f"Entries halted by {s}: {r}", style="bold yellow") for s, r in vitals["waits"].items()]
+    parts += [*waits, ""] if waits else []
+    trades, models, channels = list(_trades(view.standing)), list(_models(view)), list(_channels(vitals))
+    lines = [waits, vitals["parts"], vitals["positions"], trades, models, channels]
+    is_short = height is not None and sum(map(len, lines)) + _LINES_AROUND > height
+    parts += [*_part_rows(vitals, is_short=is_short), ""]
     heads = ("Position", "Age", "Entry", "Price", "Stop", "Target", "Gain", "Unrealised")
     parts += [_table(heads, _positions(vitals))] if vitals["positions"] else [Text("No position is open.")]
-    trades = list(_trades(view.standing))
     closed = _table(("Last trades", "Closed (UTC)", "Result", "Net PnL", "Exit"), trades)
     parts += ["", closed if trades else Text("No trade has been closed yet."), ""]
-    parts += [Text(f"Model {text}") for text in _models(view)] or [Text("No model is in force (UNTRAINED).")]
-    parts += [Text(f"Notices {text}") for text in _channels(vitals)]
-    parts.append(Text(view.source, style="dim"))
+    parts += [Text(f"Model {text}") for text in models] or [Text("No model is in force (UNTRAINED).")]
+    parts += [Text(f"Notices {text}") for text in channels]
+    parts.append(Text(f"Figures: {view.source}", style="dim"))
     return Group(*parts)
 
 
@@ -147,14 +158,19 @@ def _channels(vitals: Mapping[str, Any]) -> Iterator[str]:
             yield f"{one['name']}: {integer(one['waiting'])} wait, {integer(one['dropped'])} dropped"
 
 
-def _part_table(vitals: Mapping[str, Any]) -> Table:
+def _part_rows(vitals: Mapping[str, Any], *, is_short: bool) -> list[RenderableType]:
+    """The parts of the score with what they say; in short only those that are not at their best, and names."""
     from rich.text import Text  # noqa: PLC0415 - rich is imported only when something is drawn
 
-    grid = _grid()
+    grid, well = _grid(), []
     for part in vitals["parts"]:
+        if is_short and part["score"] >= _BEST:
+            well.append(part["name"])
+            continue
         tone = "green" if part["score"] >= 80 else "yellow" if part["score"] >= 50 else "bold red"
         grid.add_row(Text(part["name"]), Text(f"{part['score']:.0f}", style=tone), Text(part["detail"], style="dim"))
-    return grid
+    rows: list[RenderableType] = [grid] if grid.row_count else []
+    return [*rows, Text(f"At 100: {', '.join(well)}", style="dim")] if well else rows
 
 
 def _pairs(pairs: list[tuple[str, str, str]]) -> Table:
@@ -173,11 +189,10 @@ def _grid() -> Table:
 
 
 def _table(heads: tuple[str, ...], rows: Any) -> Table:
-    from rich.box import SIMPLE_HEAD  # noqa: PLC0415 - rich is imported only when something is drawn
-    from rich.table import Table  # noqa: PLC0415 - as above
+    from rich.table import Table  # noqa: PLC0415 - rich is imported only when something is drawn
     from rich.text import Text  # noqa: PLC0415 - as above
 
-    table = Table(*heads, box=SIMPLE_HEAD, header_style="cyan", pad_edge=False)
+    table = Table(*heads, box=None, header_style="cyan", pad_edge=False, padding=(0, 2, 0, 0))
     for row in rows:
         table.add_row(*(_cell(cell, Text) for cell in row))
     return table

@@ -36,6 +36,7 @@ _FRAME_PATIENCE_S = 60.0
 _MANY_RECORDS = 10_000
 _MANY_NOTICES = 20
 _CLOCK_OFF_MS = 1000.0
+_SECONDS_FROM_MS = 10_000.0
 _DAY_MS = 86_400_000
 _READ_SECONDS = 2.0
 _WRITER_SECONDS = 120.0
@@ -162,6 +163,7 @@ class Vitals:
                 "journal_failures": writer.journal_failures,
                 "failures_in_a_row": writer.failures_in_a_row,
             },
+            "writes": assembly.reader.marks(assembly.folder.run_id) if assembly.reader is not None else {},
             "cache": attrs.asdict(assembly.reader.cache.status()) if assembly.reader is not None else None,
             "channels": [attrs.asdict(c) for c in self._outbox.status()] if self._outbox is not None else [],
             "feed": attrs.asdict(self.feed()) if self.feed is not None else None,
@@ -237,7 +239,7 @@ class Vitals:
         status = self._assembly.reader.cache.status()
         if status.is_paused:
             return 70.0, f"left alone after failures ({status.last_error}); the storage answers instead"
-        return 100.0, f"{status.hit_rate:.0%} of {status.requests} questions"
+        return 100.0, f"answers {status.hit_rate * 100:.0f} % of {status.requests} questions"
 
     def _broker(self) -> tuple[float, str]:
         if self.link is not None and not self.link.is_up:
@@ -245,7 +247,7 @@ class Vitals:
         offset = self.clock_offset_ms() if self.clock_offset_ms is not None else None
         if offset is None:
             return 100.0, "simulated" if self.link is None else "event stream up"
-        return _share(_CLOCK_OFF_MS, abs(offset)), f"clocks apart by {offset:.0f} ms"
+        return _share(_CLOCK_OFF_MS, abs(offset)), f"clocks apart by {_apart(offset)}"
 
     def _model(self) -> tuple[float, str]:
         if self._assembly.plugins.model is None:
@@ -273,7 +275,7 @@ class Vitals:
             return 30.0, f"no stop rests on the exchange for {', '.join(bare)}"
         risk, limits = self._open_risk(), self._assembly.settings.risk
         allowed = limits.max_positions * limits.max_loss_at_stop
-        return _share(1.5 * allowed, risk), f"{risk:.2%} of the equity is lost at the stops"
+        return _share(1.5 * allowed, risk), f"{risk * 100:.2f} % of the equity is lost at the stops"
 
     def _open_risk(self) -> float:
         """Loss of equity, as a fraction, where every open position goes to its stop from the last price."""
@@ -327,6 +329,10 @@ def _connection(one: ConnectionStatus) -> tuple[float, str]:
     if one.silent_symbols:
         return min(score, 80.0), f"{text}, {len(one.silent_symbols)} symbols silent"
     return score, text
+
+
+def _apart(milliseconds: float) -> str:
+    return f"{milliseconds:.0f} ms" if abs(milliseconds) < _SECONDS_FROM_MS else f"{milliseconds / 1000:.0f} s"
 
 
 def _loss_at_stop(holding: Holding) -> float:

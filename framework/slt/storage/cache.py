@@ -14,6 +14,10 @@ A process that does the writing (``is_writer``) knows that its answers are still
 while it goes on asking: other processes then find them there and need not ask the storage. Where the stamps have
 changed meanwhile, somebody else has written, and the answer is dropped from memory as well.
 
+A process that only reads keeps an answer for ``shared_seconds``, because nobody tells it of writes. One that regularly
+reads the writer's *marks* (`Cache.marks`, `Cache.follow`) knows better: what it has asked the storage itself stays true
+until a mark changes.
+
 The plugin may be away, slow or wrong in form: it has ``budget_ms``, and after ``failures`` failures in a row it is left
 alone for a while that grows. Then the storage is asked, as if there were no plugin. Equal questions asked at the same
 time are one question to the storage.
@@ -23,18 +27,19 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 import secrets
 import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from attrs import define, frozen
+from attrs import define, field, frozen
 from cachetools import TTLCache
 
 from slt.storage._guard import GuardedPlugin
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
 
     from slt.config import CacheConfig
     from slt.hookspecs import CacheSpecs
@@ -106,7 +111,7 @@ class Cache:
         config: Sizes, times and limits.
         scope: Tells the storage apart from others that share the plugin, so that keys never meet.
         is_writer: Whether everything that is written passes through here; else memory keeps answers only as long as
-            the plugin does, because nobody tells this process of writes.
+            the plugin does, unless the writer is followed.
         clock: Seconds that never go back.
     """
 
@@ -119,9 +124,12 @@ class Cache:
         is_writer: bool,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        seconds = config.memory_seconds if is_writer else min(config.memory_seconds, config.shared_seconds)
-        self._memory: TTLCache[str, _Entry] = TTLCache(config.entries, seconds, clock)
+        self._memory: TTLCache[str, _Entry] = TTLCache(config.entries, config.memory_seconds, clock)
         self._is_writer = is_writer
+        self._shared_seconds = config.shared_seconds
+        self._life = secrets.token_hex(4)
+        self._followed: dict[str, str] = {}
+        self._followed_at = -math.inf
         self._clock = clock
         self._renewals: set[asyncio.Task[None]] = set()
         self._shared = GuardedPlugin(plugin, config, clock) if plugin is not None else None
@@ -151,7 +159,7 @@ class Cache:
         """
         versions = self._versions(tags)
         kept = self._memory.get(key)
-        if kept is not None and kept.versions == versions:
+        if kept is not None and kept.versions == versions and self._lasts(kept, tags):
             self._counts["memory"] += 1
             if self._is_writer and self._clock() - kept.shared_at >= self._ttl_ms / 2000:
                 self._renew(key, tags, kept, codec)
@@ -178,6 +186,23 @@ class Cache:
             self._unmarked |= told
             if self._marking is None or self._marking.done():
                 self._marking = asyncio.get_running_loop().create_task(self._mark())
+
+    def marks(self, tags: Iterable[str]) -> dict[str, str]:
+        """A text for each tag that changes with each write told of it, and with each life of this process."""
+        return {tag: f"{self._life}-{self._told[tag]}" for tag in tags}
+
+    def follow(self, marks: Mapping[str, str]) -> None:
+        """The writer's marks, as read just now from where it leaves them.
+
+        Until ``shared_seconds`` from now, answers out of the storage that depend on these tags alone stay in memory as
+        long as the writer's own do. What depends on a tag whose mark has changed is asked anew.
+
+        Args:
+            marks: What `marks` gave in the writer's process, by tag.
+        """
+        self._told.update(tag for tag, mark in marks.items() if self._followed.get(tag) != mark)
+        self._followed = dict(marks)
+        self._followed_at = self._clock()
 
     def status(self) -> CacheStatus:
         """How the cache is doing."""
@@ -215,22 +240,29 @@ class Cache:
                 self._counts["undecodable"] += 1
             else:
                 self._counts["shared"] += 1
-                self._keep(key, tags, before, value, stamps)
+                self._keep(key, tags, before, _Entry(value, before, stamps, self._clock()))
                 return value
         self._counts["miss"] += 1
         value = await load()
-        if self._keep(key, tags, before, value, stamps) and stamps:
+        if self._keep(key, tags, before, _Entry(value, before, stamps, self._clock(), is_own=True)) and stamps:
             await self._share(key, tags, stamps, value, codec)
         return value
 
-    def _keep(
-        self, key: str, tags: tuple[str, ...], before: tuple[int, ...], value: object, stamps: tuple[bytes, ...]
-    ) -> bool:
+    def _keep(self, key: str, tags: tuple[str, ...], before: tuple[int, ...], entry: _Entry) -> bool:
         """Keep an answer in memory, unless a write has been told since the question; whether it was kept."""
         if self._versions(tags) != before:
             return False
-        self._memory[key] = _Entry(value, before, stamps, self._clock())
+        self._memory[key] = entry
         return True
+
+    def _lasts(self, entry: _Entry, tags: tuple[str, ...]) -> bool:
+        """Whether an answer in memory is young enough for a process that knows as little of writes as this one."""
+        now = self._clock()
+        if self._is_writer or now - entry.kept_at < self._shared_seconds:
+            return True
+        # One out of the plugin may be older than the writer's last word: the plugin can lag behind it.
+        is_word_fresh = now - self._followed_at < self._shared_seconds
+        return entry.is_own and is_word_fresh and all(tag in self._followed for tag in tags)
 
     def _renew(self, key: str, tags: tuple[str, ...], entry: _Entry, codec: Codec[Any]) -> None:
         """Let an answer that is still true live on in the plugin, without making anybody wait."""
@@ -328,9 +360,23 @@ class Cache:
 
 @define(eq=False)
 class _Entry:
-    """An answer in memory, with what its tags' versions and stamps were before it was loaded."""
+    """An answer in memory, with what its tags' versions and stamps were before it was loaded.
+
+    Attributes:
+        value: The answer.
+        versions: Of its tags.
+        stamps: Of its tags in the plugin; empty = none.
+        kept_at: When it came.
+        is_own: Whether this process has asked the storage itself.
+        shared_at: When it was last given to the plugin.
+    """
 
     value: Any
     versions: tuple[int, ...]
     stamps: tuple[bytes, ...]
-    shared_at: float
+    kept_at: float
+    is_own: bool = False
+    shared_at: float = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.shared_at = self.kept_at

@@ -16,7 +16,7 @@ from slt.storage.contract import Query
 from slt.types import Record, Run
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from slt.config import Settings
     from slt.hookspecs import StorageSpecs
@@ -29,6 +29,7 @@ R = TypeVar("R")
 _MOST_SHARED = 2000
 """Records beyond which an answer stays out of the cache plugin: turning them into text would hold up the loop."""
 _ANY = "*"
+_KINDS: tuple[type, ...] = Record.__args__
 
 
 class Reader:
@@ -73,8 +74,21 @@ class Reader:
 
     def forgot(self, run_id: str) -> None:
         """Records of a run have been deleted."""
-        kinds: tuple[type, ...] = Record.__args__
-        self.cache.tell({_tag(kind, run) for kind in kinds for run in (run_id, None)})
+        self.cache.tell({_tag(kind, run) for kind in _KINDS for run in (run_id, None)})
+
+    def marks(self, run_id: str) -> dict[str, str]:
+        """By the name of each record class a text that changes when records of the run have been written."""
+        marks = self.cache.marks(_tag(kind, run_id) for kind in _KINDS)
+        return {tag.partition(":")[0]: mark for tag, mark in marks.items()}
+
+    def follow(self, run_id: str, marks: Mapping[str, str]) -> None:
+        """Believe a run that goes on about what it has written.
+
+        Args:
+            run_id: The run.
+            marks: What `marks` gave in its process, a few seconds ago at most.
+        """
+        self.cache.follow({_tag(kind, run_id): marks[kind.__name__] for kind in _KINDS if kind.__name__ in marks})
 
     async def close(self) -> None:
         """Close the cache."""

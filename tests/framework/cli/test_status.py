@@ -75,7 +75,8 @@ def test_status_without_its_storage_shows_the_runs_own_figures(slt, tmp_path):
     configure(tmp_path, storage="memory")
     assert slt("run")[0] == 0
     _, out, _ = slt("status")
-    assert f"figures: the run's own, written {vitals_of(tmp_path)['written']}" in out.splitlines()
+    written = datetime.fromisoformat(vitals_of(tmp_path)["written"]).strftime("%Y-%m-%d %H:%M:%S")
+    assert f"figures: the run's own, written {written} UTC" in out.splitlines()
     assert len([line for line in out.splitlines() if line.startswith("trade ")]) == 10
 
 
@@ -146,6 +147,33 @@ def test_status_on_a_terminal_draws_the_same(played, tmp_path):
         name, _, value = line.partition(": ")
         if name in {"health", "equity", "today"}:
             assert value.split(",")[0].strip() in text.replace("\N{MINUS SIGN}", "-")
+
+
+def test_status_on_a_low_terminal_names_what_is_well_and_keeps_the_positions_in_sight(played, tmp_path):
+    from rich.console import Console
+
+    vitals = vitals_of(tmp_path)
+    vitals["parts"] = [{"name": f"part {n}", "score": 100.0 if n else 40.0, "detail": "so"} for n in range(20)]
+    view = StatusView(vitals, Standing(0), "running", "out of the storage")
+    console = Console(width=200, record=True, file=open(os.devnull, "w"))  # noqa: PTH123, SIM115 - as above
+    with console.file:
+        for height in (24, 60, None):
+            console.print(render_status(view, height=height))
+            text = console.export_text()
+            lines = [line for line in text.splitlines() if line.strip()]
+            assert len([line for line in lines if " so" in line]) == (1 if height == 24 else 20)
+            assert ("At 100: part 1, part 2, " in text) == (height == 24)
+            assert "No position is open." in text
+            if height == 24:
+                assert len(text.splitlines()) <= 24
+
+
+def test_status_follows_what_a_run_says_it_has_written(played, tmp_path):
+    assert {"Trade", "ModelVersion"} <= vitals_of(tmp_path)["writes"].keys()
+    change(tmp_path, state="running", written=datetime.now(UTC).isoformat())
+    out = played("status")[1]
+    change(tmp_path, writes={}, written=datetime.now(UTC).isoformat())
+    assert played("status")[1] == out
 
 
 @pytest.mark.parametrize(

@@ -212,7 +212,7 @@ async def test_fit_is_no_late_loop_within_its_limit_and_named_beyond_it(make_wor
     now[0] += 86_400.0
     assert loops.late() == (), "nothing to fit for a day"
     task = asyncio.create_task(worker.fit(request(SLEEP)))
-    while not worker._lock.locked():
+    while not worker._lock.locked():  # noqa: ASYNC110 - a lock tells nobody that it is taken
         await asyncio.sleep(0.01)
     now[0] += 129.0
     assert loops.late() == (), "within its limit and the time to end the child"

@@ -137,6 +137,58 @@ async def test_memory_of_the_writer_lasts_its_time_and_that_of_a_reader_the_shar
     assert store.asked == 2
 
 
+async def test_reader_that_follows_the_writer_keeps_its_answer_until_something_is_written(clock, store):
+    writer, reader = make(None, clock), make(None, clock, is_writer=False)
+    reader.follow(writer.marks(["t"]))
+    for _ in range(20):
+        clock.now += CONFIG.shared_seconds - 0.1
+        reader.follow(writer.marks(["t"]))
+        assert await ask(reader, store) == 1
+    assert store.asked == 1
+    store.value = 2
+    writer.tell(["other"])
+    reader.follow(writer.marks(["t"]))
+    assert await ask(reader, store) == 1, "nobody has told of a write"
+    writer.tell(["t"])
+    reader.follow(writer.marks(["t"]))
+    assert await ask(reader, store) == 2
+    assert store.asked == 2
+
+
+async def test_reader_whose_writer_falls_silent_or_begins_another_life_asks_anew(clock, store):
+    writer, reader = make(None, clock), make(None, clock, is_writer=False)
+    reader.follow(writer.marks(["t"]))
+    await ask(reader, store)
+    clock.now += CONFIG.shared_seconds + 0.1
+    await ask(reader, store)
+    assert store.asked == 2, "its last word is too old"
+    await ask(reader, store, tags=("t", "u"), key="both")
+    reader.follow(make(None, clock).marks(["t"]))
+    await ask(reader, store)
+    assert store.asked == 4, "another life of the writer has told of nothing yet"
+    clock.now += CONFIG.shared_seconds + 0.1
+    reader.follow({})
+    await ask(reader, store, tags=("t", "u"), key="both")
+    assert store.asked == 5, "nothing is known of the other tag"
+
+
+async def test_reader_does_not_keep_for_long_what_a_plugin_gave_that_lags_behind_the_writer(clock, store):
+    plugin = Faulty(clock)
+    writer, reader = make(plugin, clock), make(plugin, clock, is_writer=False)
+    await ask(writer, store)
+    store.value, plugin.fault = 2, "raise"
+    writer.tell(["t"])
+    while not writer.status().failures:  # noqa: ASYNC110 - a count that nobody announces
+        await asyncio.sleep(0)
+    plugin.fault = None
+    reader.follow(writer.marks(["t"]))
+    assert await ask(reader, store) == 1, "the plugin has not been told yet"
+    clock.now += CONFIG.shared_seconds + 0.1
+    reader.follow(writer.marks(["t"]))
+    assert await ask(reader, store) == 2
+    await writer.close()
+
+
 async def test_memory_holds_no_more_than_its_entries(clock, store):
     cache = make(None, clock, config=evolve(CONFIG, entries=10))
     for number in range(25):
@@ -388,13 +440,14 @@ class Twin:
         config = evolve(CONFIG, budget_ms=2.0, memory_seconds=30.0, shared_seconds=5.0)
         self.run = make(self.plugin, self.clock, config=config)
         self.status = make(self.plugin, self.clock, is_writer=False, config=config)
+        self.watcher = make(None, self.clock, is_writer=False, config=config)
         self.store = Store(0)
         self.told = [(0.0, 0)]
 
 
 steps = st.lists(
     st.one_of(
-        st.sampled_from(["ask", "ask two", "write", "status", "fail", "hang", "mend"]),
+        st.sampled_from(["ask", "ask two", "write", "status", "watch", "watch status", "fail", "hang", "mend"]),
         st.floats(0.01, 10.0),
     ),
     max_size=25,
@@ -418,7 +471,12 @@ def test_law_nothing_older_than_the_last_told_write_and_for_readers_than_the_sha
                 assert await ask(twin.run, store) == store.value
             elif step == "ask two":
                 assert await asyncio.gather(ask(twin.run, store), ask(twin.run, store)) == [store.value] * 2
-            elif step == "status":
+            elif step == "watch":
+                twin.watcher.follow(twin.run.marks(["t"]))
+                assert await ask(twin.watcher, store) == store.value
+            elif step in {"status", "watch status"}:
+                if step == "watch status":
+                    twin.status.follow(twin.run.marks(["t"]))
                 seen = await ask(twin.status, store)
                 # Twice the time: what the plugin gave may be as old as that, and stays as long in memory.
                 oldest = [value for at, value in twin.told if at <= clock.now - 10.0]
@@ -426,6 +484,6 @@ def test_law_nothing_older_than_the_last_told_write_and_for_readers_than_the_sha
             else:
                 twin.plugin.fault = {"fail": "raise", "hang": "hang", "mend": None}[step]
             await asyncio.sleep(0)
-        await asyncio.gather(twin.run.close(), twin.status.close())
+        await asyncio.gather(twin.run.close(), twin.status.close(), twin.watcher.close())
 
     asyncio.run(play())

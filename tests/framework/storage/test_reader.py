@@ -99,6 +99,32 @@ async def test_run_is_known_by_its_own_id(storage):
     assert [one.status for one in await reader.read(Run, id=run.id)] == ["stopped"]
 
 
+async def test_reader_that_follows_a_run_asks_again_for_what_the_run_has_written_and_nothing_else(storage):
+    run = reader_of(storage)
+    config = CacheConfig(shared_seconds=0.05)
+    seconds = [0.0]
+    other = Reader(storage, Cache(None, config, scope="s", is_writer=False, clock=lambda: seconds[0]))
+    one = make_record(Trade, 1)
+
+    async def look():
+        seconds[0] += 0.04
+        other.follow(one.run_id, run.marks(one.run_id))
+        await other.read(ModelVersion, run_id=one.run_id)
+        return await other.read(Trade, run_id=one.run_id)
+
+    for _ in range(5):
+        assert await look() == ()
+    assert storage.asked == 2
+    await storage.slt_write_records([one])
+    run.wrote([one])
+    for _ in range(5):
+        assert await look() == (one,)
+    assert storage.asked == 3
+    run.forgot(one.run_id)
+    await look()
+    assert storage.asked == 5
+
+
 async def test_forgotten_records_are_gone(storage):
     reader = reader_of(storage)
     one = make_record(Trade, 1)

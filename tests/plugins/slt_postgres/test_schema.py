@@ -9,7 +9,11 @@ import asyncpg
 import pytest
 
 from slt.errors import StorageError
+from slt.storage.contract import Query
+from slt.testing.storage import make_record
+from slt.types import Trade
 from slt_postgres.schema import Migration, known_migrations, migrate
+from slt_postgres.tables import TABLES
 
 
 async def _migrate(*migrations):
@@ -73,3 +77,20 @@ async def test_migrate_broken_step_leaves_nothing_of_any(sql):
         await _migrate(first, broken)
 
     assert await sql("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == [(0,)]
+
+
+async def test_database_of_the_first_version_is_brought_up_with_its_trades(make_storage, sql):
+    known = known_migrations()
+    await _migrate(known[0])
+    row, table, storage = make_record(Trade, 7), TABLES[Trade], make_storage()
+    connection = await asyncpg.connect(os.environ["DATABASE_URL"])
+    await connection.executemany(table.upsert, table.rows([row]))
+    await connection.close()
+
+    await storage.slt_open_storage()
+
+    assert await sql("SELECT max(version) FROM schema_migrations") == [(len(known),)]
+    assert await storage.slt_read_records(Query(Trade)) == [row]
+    definition = await sql("SELECT indexdef FROM pg_indexes WHERE indexname = 'trades_by_won'")
+    assert definition[0][0].endswith("(run_id, won, net_pnl, id)")
+    await storage.slt_close_storage()

@@ -108,7 +108,7 @@ async def test_trades_have_the_six_indices(storage, sql):
 
     assert columns.pop("trades_pkey") == "(id)"
     assert columns == {
-        "trades_by_won": "(won, net_pnl)",
+        "trades_by_won": "(run_id, won, net_pnl, id)",
         "trades_by_entry_time": "(entry_time)",
         "trades_by_exit_time": "(exit_time, id)",
         "trades_by_symbol": "(symbol, exit_time, id)",
