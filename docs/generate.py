@@ -310,7 +310,15 @@ def _authoring() -> str:
     module = slt.authoring
     parts = ["# Bases for strategy authors", "Module `slt.authoring`. " + prose(doc_of(module))]
     for name in module.__all__:
-        parts += _thing(name, getattr(module, name))
+        thing = getattr(module, name)
+        parts += _thing(name, thing)
+        for method, function in vars(thing).items():
+            if method.startswith("on_"):  # what an author writes: all of it, not only its first sentence
+                parts += [
+                    f"#### {name}.{method}",
+                    fence("python", _signature(method, function)),
+                    prose(doc_of(function)),
+                ]
     return "\n\n".join(parts)
 
 

@@ -88,6 +88,15 @@ def test_every_type_and_each_of_its_attributes_is_documented():
                 assert f"| `{field.name}` |" in part, f"{name}.{field.name} is missing"
 
 
+def test_what_a_strategy_author_writes_is_documented_with_arguments_and_answer():
+    written = {"DataFrameStrategy.on_frame": ("taker_buy_volume", "target"), "BarStrategy.on_bar": ()}
+    for name, columns in written.items():
+        _, _, rest = PAGES["authoring.md"].partition(f"\n#### {name}\n")
+        part = rest.partition("\n### ")[0]
+        for words in ("**Arguments**", "**Returns**", *(f"`{column}`" for column in columns)):
+            assert words in part, f"{name} says nothing of {words}"
+
+
 def test_every_error_is_documented_with_its_exit_code():
     for name in slt.errors.__all__:
         code = getattr(slt.errors, name).exit_code
