@@ -37,6 +37,7 @@ _CLOCK_SAMPLES = 3
 _CLOCK_AGE_MS = 30 * 60_000
 _MINUTE_MS = 60_000
 _BAN_PAUSE_MS = 120_000
+_LONGEST_BAN_MS = 3 * 24 * 3_600_000
 _TOO_MANY_ORDERS = -1015
 _LONGEST_BODY = 64 * 2**20
 _log = logging.getLogger(__name__)
@@ -285,18 +286,19 @@ class Client:
         return {}, verdict
 
     def _pause(self, answer: _Answer, verdict: Verdict, text: str) -> None:
-        """Take in how long the exchange wants to be left alone."""
+        """Take in how long the exchange wants to be left alone: its header's seconds need no clock, its text does."""
         asked = answer.headers.get("retry-after", "")
         pause = int(float(asked) * 1000) if asked.replace(".", "", 1).isdigit() else None
         if verdict.code == _TOO_MANY_ORDERS:
             self.budgets.block_orders(self.now, pause)
             return
         until = ban_time(text)
-        if until is None:
-            usual = {418: _BAN_PAUSE_MS, 403: self._firewall_pause_ms}.get(
-                answer.status, _MINUTE_MS - self.now % _MINUTE_MS
-            )
-            until = self.now + (usual if pause is None else pause)
+        if pause is not None:
+            until = self.now + pause
+        elif until is None:
+            usual = {418: _BAN_PAUSE_MS, 403: self._firewall_pause_ms}
+            until = self.now + usual.get(answer.status, _MINUTE_MS - self.now % _MINUTE_MS)
+        until = min(until, self.now + _LONGEST_BAN_MS)
         self.budgets.block(until)
         _log.warning("%s asked to pause for %.0f s: %s", self.server, (until - self.now) / 1000, verdict.reason)
 

@@ -263,6 +263,24 @@ async def test_ban_sends_nothing_more_and_says_until_when(server, client):
     assert client.budgets.blocked_until == until
 
 
+async def test_ban_by_a_clock_that_is_not_served_lasts_as_long_as_the_header_says(server, make_client):
+    client = make_client(longest_pause_seconds=0.0)
+    await client.sync_clock()
+    text = f"Way too many requests; IP banned until {client.now + 10**12}. Please use WebSocket."
+    server.say("GET", "/fapi/v3/account", (418, {"code": -1003, "msg": text}, {"Retry-After": "7"}))
+    await fails(client, Endpoints.ACCOUNT)
+    assert client.now < client.budgets.blocked_until <= client.now + 7_000
+
+
+async def test_ban_without_a_header_lasts_no_longer_than_bans_do(server, make_client):
+    client = make_client(longest_pause_seconds=0.0)
+    await client.sync_clock()
+    text = f"Way too many requests; IP banned until {client.now + 10**12}. Please use WebSocket."
+    server.say("GET", "/fapi/v3/account", (418, {"code": -1003, "msg": text}))
+    await fails(client, Endpoints.ACCOUNT)
+    assert client.budgets.blocked_until <= client.now + 3 * 86_400_000
+
+
 async def test_limit_without_a_time_pauses_until_the_next_minute(server, client):
     await client.sync_clock()
     server.say("GET", "/fapi/v3/account", (429, {"code": -1003, "msg": "Too many requests."}))
