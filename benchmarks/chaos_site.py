@@ -29,6 +29,7 @@ _START_S, _STOP_S, _SETTLE_S, _MOMENT_S = 90.0, 30.0, 60.0, 15.0
 _POLL_S, _CLOCK_S = 0.02, 0.5
 _STARTS, _TRY_AGAIN = 5, 1
 """Starts that a supervisor tries, and the exit code after which it does."""
+_ENDINGS = 3
 
 _SANDBOX = """
 [services.sandbox]
@@ -433,10 +434,25 @@ class Site:
         return state["time"] - state["time"] % 86_400_000
 
     async def _stop(self):
-        """Let the market wait, the books agree, and end the run as an operator does."""
+        """Let the market wait, the books agree, and end the run as an operator does.
+
+        The last close may be under way at that very moment. The next start learns what became of it, so the run is
+        started and stopped once more where the books differ: a fill is lost only if it is lost then.
+        """
         if not await self._is_alive():
             return
         await self._desk.pause(True)
+        for attempt in range(_ENDINGS):
+            if attempt:
+                await self._start()
+                if not await self._is_alive():
+                    return
+            await self._end_run()
+            self.play.positions = await self._held()
+            if self.play.problems or await self._stored() == self.play.positions:
+                return
+
+    async def _end_run(self):
         settled = time.monotonic() + _SETTLE_S
         while time.monotonic() < settled:
             await asyncio.sleep(0.4)
@@ -453,7 +469,6 @@ class Site:
         if code != 5:
             told = next((line for line in reversed(self._said) if line.startswith("slt:")), "")
             self.play.problems.append(f"the stopped run ended with exit code {code}, not 5: {told[:300]}")
-        self.play.positions = await self._held()
 
     async def _is_quiet(self):
         seen = (await self._desk.get("state"))["ledger"]
