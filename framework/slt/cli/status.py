@@ -53,7 +53,12 @@ def status(run_id: str | None, config_path: Path, *, once: bool) -> None:
     settings = read_whole_config(config_path)
     file = _find(settings, run_id)
     is_terminal = sys.stdout.isatty()
-    asyncio.run(_show(settings, file, is_live=is_terminal and not once, is_terminal=is_terminal))
+    is_live = is_terminal and not once
+    try:
+        asyncio.run(_show(settings, file, is_live=is_live, is_terminal=is_terminal))
+    except KeyboardInterrupt:
+        if not is_live:
+            raise
 
 
 async def _show(settings: Settings, file: Path, *, is_live: bool, is_terminal: bool) -> None:

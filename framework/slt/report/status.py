@@ -23,6 +23,7 @@ _CURRENCY = "USDT"
 _BEST = 99.5
 _LINES_AROUND = 18
 """Of the picture: rules, heads, blank lines and the five figures."""
+_LEAST_TRADES = 3
 _TONES = {"green": "bold green", "yellow": "bold yellow", "red": "bold red"}
 
 
@@ -62,7 +63,8 @@ def render_status(view: StatusView, *, height: int | None = None) -> RenderableT
 
     Args:
         view: What is shown.
-        height: Lines there are; where they are too few, parts that are well are only named. None = as many as it takes.
+        height: Lines there are; where they are too few, parts that are well are only named, and the oldest trades left
+            out. None = as many as it takes.
     """
     from rich.console import Group  # noqa: PLC0415 - rich is imported only when something is drawn
     from rich.rule import Rule  # noqa: PLC0415 - as above
@@ -80,8 +82,11 @@ def render_status(view: StatusView, *, height: int | None = None) -> RenderableT
     parts += [*waits, ""] if waits else []
     trades, models, channels = list(_trades(view.standing)), list(_models(view)), list(_channels(vitals))
     lines = [waits, vitals["parts"], vitals["positions"], trades, models, channels]
-    is_short = height is not None and sum(map(len, lines)) + _LINES_AROUND > height
-    parts += [*_part_rows(vitals, is_short=is_short), ""]
+    excess = 0 if height is None else sum(map(len, lines)) + _LINES_AROUND - height
+    rows = _part_rows(vitals, is_short=excess > 0)
+    parts += [*rows, ""]
+    if (excess := excess - len(vitals["parts"]) + _lines_of(rows)) > 0:
+        trades = trades[: max(len(trades) - excess, _LEAST_TRADES)]
     heads = ("Position", "Age", "Entry", "Price", "Stop", "Target", "Gain", "Unrealised")
     parts += [_table(heads, _positions(vitals))] if vitals["positions"] else [Text("No position is open.")]
     closed = _table(("Last trades", "Closed (UTC)", "Result", "Net PnL", "Exit"), trades)
@@ -171,6 +176,11 @@ def _part_rows(vitals: Mapping[str, Any], *, is_short: bool) -> list[RenderableT
         grid.add_row(Text(part["name"]), Text(f"{part['score']:.0f}", style=tone), Text(part["detail"], style="dim"))
     rows: list[RenderableType] = [grid] if grid.row_count else []
     return [*rows, Text(f"At 100: {', '.join(well)}", style="dim")] if well else rows
+
+
+def _lines_of(rows: list[RenderableType]) -> int:
+    """Lines that parts take; names that are strung together are given two."""
+    return sum(getattr(row, "row_count", 2) for row in rows)
 
 
 def _pairs(pairs: list[tuple[str, str, str]]) -> Table:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
+import signal
 import subprocess
 import sys
+import sysconfig
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
 from slt.report.standing import Standing
 from slt.report.status import StatusView, render_status, status_lines
+from slt.testing.storage import make_record
+from slt.types import Trade
 
 CONFIG = """
 [run]
@@ -154,7 +161,8 @@ def test_status_on_a_low_terminal_names_what_is_well_and_keeps_the_positions_in_
 
     vitals = vitals_of(tmp_path)
     vitals["parts"] = [{"name": f"part {n}", "score": 100.0 if n else 40.0, "detail": "so"} for n in range(20)]
-    view = StatusView(vitals, Standing(0), "running", "out of the storage")
+    trades = tuple(make_record(Trade, number) for number in range(10))
+    view = StatusView(vitals, Standing(0, last_trades=trades), "running", "out of the storage")
     console = Console(width=200, record=True, file=open(os.devnull, "w"))  # noqa: PTH123, SIM115 - as above
     with console.file:
         for height in (24, 60, None):
@@ -164,6 +172,8 @@ def test_status_on_a_low_terminal_names_what_is_well_and_keeps_the_positions_in_
             assert len([line for line in lines if " so" in line]) == (1 if height == 24 else 20)
             assert ("At 100: part 1, part 2, " in text) == (height == 24)
             assert "No position is open." in text
+            assert text.splitlines()[-1].strip() == "Figures: out of the storage"
+            assert len([line for line in lines if " long " in line or " short " in line]) == (3 if height == 24 else 10)
             if height == 24:
                 assert len(text.splitlines()) <= 24
 
@@ -208,3 +218,23 @@ def test_status_of_a_back_test_or_a_misspelt_run_says_so(slt, tmp_path):
     assert slt("run")[0] == 0
     assert "no run `t-02` in `runs`; did you mean `t-002`? (runs: t-002)" in slt("status", "t-02")[2]
     assert slt("status")[1].startswith("run: t-002")
+
+
+def test_status_left_with_ctrl_c_ends_well(slt, tmp_path):
+    configure(tmp_path, storage="memory")
+    assert slt("run")[0] == 0
+    ours, theirs = pty.openpty()
+    command = [Path(sysconfig.get_path("scripts")) / "slt", "status"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdin=theirs, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    seen = b""
+    with contextlib.suppress(OSError):  # the terminal's end, once nobody is at the other one
+        while chunk := os.read(ours, 65_536):
+            if b"t-001" in seen + chunk and b"t-001" not in seen:
+                process.send_signal(signal.SIGINT)
+            seen += chunk
+    os.close(ours)
+    assert process.wait(60) == 0
+    assert b"t-001" in seen
+    assert b"interrupted" not in seen
+    assert b"Traceback" not in seen
