@@ -33,6 +33,8 @@ _CALL_TIMEOUT_S = 15.0
 _DURABLE_TIMEOUT_S = 2.0
 """How long an order waits for its intent to be on the disk; then an entry is given up, and others go out all the same:
 a disk that refuses must leave no position unprotected."""
+_KNOWN_TIMEOUT_S = 0.1
+"""The same while it is known that nothing reaches the disk."""
 _FIRST_WAIT_S = 0.25
 _LONGEST_WAIT_S = 30.0
 _NEVER_SEEN = 3
@@ -60,6 +62,10 @@ class Lanes:
         durable: Waits until what was put down up to a position would survive a crash.
         now: The exchange's time, ms UTC.
         sleep: How to wait between two questions.
+
+    Attributes:
+        unanswered: Orders whose answer did not come.
+        problem: Why orders are not safe before they are sent, one line; empty = they are. Entries are to be halted.
     """
 
     def __init__(
@@ -80,8 +86,10 @@ class Lanes:
         self._sleep = sleep
         self._lanes: dict[tuple[str, str], deque[_Job]] = {}
         self._running: set[asyncio.Task[None]] = set()
+        self._watching: set[asyncio.Task[None]] = set()
         self._roles: dict[str, str] = {}
         self.unanswered = 0
+        self.problem = ""
 
     @property
     def busy(self) -> int:
@@ -120,7 +128,7 @@ class Lanes:
 
     def stop(self) -> None:
         """Give up what is under way; a restart takes it up again."""
-        for task in self._running:
+        for task in (*self._running, *self._watching):
             task.cancel()
 
     def _remember(self, order: Order) -> None:
@@ -163,13 +171,29 @@ class Lanes:
 
     async def _submit(self, order: Order, position: int) -> list[Any]:
         try:
-            async with asyncio.timeout(_DURABLE_TIMEOUT_S):
+            async with asyncio.timeout(_KNOWN_TIMEOUT_S if self.problem else _DURABLE_TIMEOUT_S):
                 await self._durable(position)
         except TimeoutError:
+            self._note_disk(position)
             if order.role is OrderRole.ENTRY:
                 return [self._rejected(order, "its intent could not be written to the disk in time")]
             _log.error("an order goes out before its intent is on the disk", client_id=order.client_id, safety=True)
         return await self._send(order)
+
+    def _note_disk(self, position: int) -> None:
+        """Remember that orders cannot be written down, until they can."""
+        if self.problem:
+            return
+        self.problem = "what an order is for can be written neither to the journal nor to the database"
+
+        async def wait() -> None:
+            await self._durable(position)
+            self.problem = ""
+            _log.info("orders are written down again before they are sent")
+
+        task = self._tasks.create_task(wait())
+        self._watching.add(task)
+        task.add_done_callback(self._watching.discard)
 
     async def _send(self, order: Order) -> list[Any]:
         try:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 from slt.events import BarsClosed, CancelOrder, ReadAccount, SubmitOrder
+from slt.log import get_logger
 from slt.run.session import Session
 from slt.run.session_log import EntryKind
 from slt.run.transcript import write_commands
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable, Iterable
 
     from slt.events import Block, Command, Event, QueryOrder
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["LiveSession"]
 
 _CANDLE_MS = 300_000
+_DISK_S = 2.0
+_log = get_logger("execution")
 
 
 class LiveSession(Session):
@@ -79,9 +82,17 @@ class LiveSession(Session):
         return task.done() and time % _CANDLE_MS == 0 and super().is_fit_due(request, task, time)
 
     async def make_durable(self, position: int) -> None:
-        """Wait until records and events are on the disk; with lanes each order waits by itself."""
-        if self._lanes is None:
-            await self.reach_disk(position)
+        """Wait until records and events are on the disk, but not for long: positions must stay managed.
+
+        With lanes each order waits by itself.
+        """
+        if self._lanes is not None:
+            return
+        try:
+            async with asyncio.timeout(_DISK_S):
+                await self.reach_disk(position)
+        except TimeoutError:
+            _log.error("a simulated order goes out before its intent is on the disk", safety=True)
 
     async def reach_disk(self, position: int) -> None:
         """Wait until the records put down up to `position`, and every event so far, are on the disk."""

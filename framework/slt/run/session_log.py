@@ -71,7 +71,8 @@ class Entry:
 class SessionLog:
     """Writes a session log. Entries reach the operating system at once, and the disk where `durable` is awaited.
 
-    A disk that refuses ends the log, not the run: `problem` then says why, and nothing more is written.
+    A disk that refuses ends the log, not the run: `problem` then says why, and nothing more is written until a new part
+    can be begun.
 
     Args:
         folder: Where the parts lie; made when missing.
@@ -99,6 +100,7 @@ class SessionLog:
         The state is pickled before anything is awaited, so the caller may change it once this has begun to wait.
         """
         body = pickle.dumps(state, protocol=pickle.HIGHEST_PROTOCOL)
+        self.problem = ""
         if self._file is not None:
             self._older.append(self._file)
         try:
@@ -116,9 +118,7 @@ class SessionLog:
         body = content.encode() if kind is EntryKind.COMMANDS else pickle.dumps(content, pickle.HIGHEST_PROTOCOL)
         data = _HEAD.pack(len(body), zlib.crc32(body, kind), kind) + body
         try:
-            rest = memoryview(data)
-            while rest:
-                rest = rest[self._file.write(rest) :]
+            _append(self._file, data)
         except OSError as error:
             self._break(error)
         self.position += len(data)
@@ -148,8 +148,13 @@ class SessionLog:
     def _open_next(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         self._number = max([self._number, *parts_of(self._folder)], default=0) + 1
-        self._file = (self._folder / f"{self._number:06d}.log").open("xb", buffering=0)
-        self._file.write(_MAGIC)
+        path = self._folder / f"{self._number:06d}.log"
+        self._file = path.open("xb", buffering=0)
+        try:
+            _append(self._file, _MAGIC)
+        except OSError:
+            path.unlink()
+            raise
 
     def _break(self, error: Exception) -> None:
         self.problem = f"the session log in `{self._folder}` cannot be written: {error}"
@@ -226,6 +231,12 @@ def _read_content(kind: int, body: bytes, path: Path) -> Any:
         return pickle.loads(body)  # noqa: S301 # our own file, checked entry by entry
     except Exception as error:
         raise SltError(f"session log `{path}` was written by another version of slt ({error}); use that one") from error
+
+
+def _append(file: FileIO, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[file.write(rest) :]
 
 
 def _sync_all(finished: list[FileIO], current: FileIO | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import pickle
@@ -37,6 +38,8 @@ def write_snapshot(path: Path, body: bytes) -> None:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise SltError(
             f"snapshot `{path}` cannot be written: {error.strerror}; free space and resume the run"
         ) from error

@@ -30,9 +30,9 @@ from slt.run.clock import ExchangeClock
 from slt.run.folders import remember_symbols
 from slt.run.lanes import Lanes
 from slt.run.player import Progress
-from slt.run.restoring import restore, take_state
+from slt.run.restoring import restore
+from slt.run.saving import save_part
 from slt.run.session_log import SessionLog
-from slt.run.snapshots import save_snapshot
 from slt.run.warming import bars_to_store, warm_up
 from slt.trading.accounts import BOOKS
 from slt.types import BrokerLink, OrderType, PricePoint, StoredBar, SymbolChange, Wave
@@ -62,6 +62,7 @@ _LONGEST_WAIT_S = 30.0
 _LAST_ANSWERS_S = 4.0
 """How long a stop waits for orders under way, so that what has just been entered is protected."""
 _SAVE_S = 5.0
+_SAVE_AGAIN_S = 30.0
 _DAY_MS = 86_400_000
 _ALIKE = 2 / 3
 """Two paces of the exchange's clock of which the slower is more than this share of the faster are one."""
@@ -144,7 +145,7 @@ class _Driver:
         self._reader: AccountReader | None = None
         self._rows = 0
         self._time = 0
-        self._saved = 0.0
+        self._save_due = 0.0
         self._wave_clock = 0
         self._begun_clock = 0
         self._bars_until = 0
@@ -187,16 +188,15 @@ class _Driver:
         session.halts["session log"] = lambda: self._log.problem
         await self.save()
 
-    async def save(self) -> None:
-        """Begin a part of the session log with a snapshot of the whole run."""
-        writer = self._assembly.writer
+    async def save(self) -> bool:
+        """Begin a part of the session log with a snapshot of the whole run; False where that must be tried again."""
         self._session.write_out()
         self._store_bars()
-        await writer.durable(writer.put(()))
         progress = {"time": self._time, "rows": self._rows, "bars_until": self._bars_until}
-        await self._log.begin_part(take_state(self._assembly, self._session, progress))
-        save_snapshot(self._assembly.folder.snapshot, {"session": self._folder.name})
-        self._saved = asyncio.get_running_loop().time()
+        is_saved = await save_part(self._assembly, self._session, self._log, progress)
+        every = self._assembly.settings.run.session_minutes * 60 if is_saved else _SAVE_AGAIN_S
+        self._save_due = asyncio.get_running_loop().time() + every
+        return is_saved
 
     async def run(self) -> bool:
         """Trade until stopped; returns whether the last snapshot was taken."""
@@ -264,6 +264,8 @@ class _Driver:
         )
         every = settings.run.reconcile_minutes * 60
         self._reader = AccountReader(hooks, self._lanes, self._clock, self._queue.put, every)
+        lanes, writer = self._lanes, self._assembly.writer
+        self._session.halts["orders"] = lambda: lanes.problem and f"{lanes.problem} ({writer.last_error})"
         return [self._read_updates(), self._reader.run()]
 
     def _ask_account(self, reason: str) -> None:
@@ -289,10 +291,9 @@ class _Driver:
             )
         try:
             async with asyncio.timeout(_SAVE_S):
-                await self.save()
+                return await self.save()
         except TimeoutError:
             return False
-        return True
 
     def _is_at_rest(self) -> bool:
         """Nothing is on its way, and all that is open has its stop: the word of a fill may come after the answer."""
@@ -417,8 +418,7 @@ class _Driver:
         self._rows, self._time, self._bars_until = self._rows + len(bars), closed, closed
         self._unstored.append(wave)
         self._on_progress(self._progress())
-        due = self._saved + self._assembly.settings.run.session_minutes * 60
-        if asyncio.get_running_loop().time() >= due and not self._log.problem:
+        if asyncio.get_running_loop().time() >= self._save_due:
             await self.save()
 
     def _now(self) -> int:

@@ -81,7 +81,9 @@ class Bench:
 @pytest.fixture
 async def bench():
     async with asyncio.TaskGroup() as tasks:
-        yield Bench(tasks)
+        made = Bench(tasks)
+        yield made
+        made.lanes.stop()
 
 
 async def test_order_waits_for_the_disk_and_its_answer_is_an_event(bench):
@@ -102,6 +104,23 @@ async def test_disk_that_refuses_gives_entries_up_and_protects_all_the_same(benc
     told = await bench.rest()
     assert {(u.client_id[-1], u.status) for u in told} == {("1", OrderStatus.REJECTED), ("2", OrderStatus.ACCEPTED)}
     assert bench.broker.calls == [("submit", "t-001-000002")]
+
+
+async def test_disk_that_refuses_is_told_until_it_takes_again_and_keeps_nothing_waiting_twice(bench, monkeypatch):
+    monkeypatch.setattr("slt.run.lanes._DURABLE_TIMEOUT_S", 0.01)
+    bench.disk.clear()
+    bench.lanes.send(SubmitOrder(order(1, OrderRole.EXIT)), 5)
+    await bench.rest()
+    assert "neither to the journal nor to the database" in bench.lanes.problem
+    monkeypatch.setattr("slt.run.lanes._DURABLE_TIMEOUT_S", 3600.0)
+    bench.lanes.send(SubmitOrder(order(2, OrderRole.STOP)), 6)
+    bench.lanes.send(SubmitOrder(order(3, symbol="BBBUSDT")), 6)
+    told = {update.client_id[-1]: update.status for update in await bench.rest()}
+    assert told == {"1": OrderStatus.ACCEPTED, "2": OrderStatus.ACCEPTED, "3": OrderStatus.REJECTED}
+    bench.disk.set()
+    async with asyncio.timeout(5):
+        while bench.lanes.problem:  # noqa: ASYNC110 # nobody announces it
+            await asyncio.sleep(0)
 
 
 async def test_close_waits_for_no_stop_and_a_symbol_for_no_other(bench):

@@ -100,12 +100,12 @@ async def test_part_whose_snapshot_a_crash_prevented_has_none(tmp_path, log):
     assert load_part(folder_of(tmp_path), 1) is None
 
 
+def refuse(*_):
+    raise OSError(28, "No space left on device")
+
+
 async def test_disk_that_refuses_ends_the_log_and_not_the_run(tmp_path, log, monkeypatch):
     await log.begin_part({})
-
-    def refuse(*_):
-        raise OSError(28, "No space left on device")
-
     monkeypatch.setattr(session_log, "_sync_all", refuse)
     log.write(EntryKind.EVENT, Tick(1))
     await log.durable(log.position)
@@ -113,6 +113,25 @@ async def test_disk_that_refuses_ends_the_log_and_not_the_run(tmp_path, log, mon
     log.write(EntryKind.EVENT, Tick(2))
     await log.durable(log.position)
     assert contents(folder_of(tmp_path)) == [(EntryKind.EVENT, Tick(1))]
+
+
+async def test_disk_that_is_well_again_takes_a_new_part_and_nothing_in_between(tmp_path, log, monkeypatch):
+    await log.begin_part({"part": 1})
+    with monkeypatch.context() as patched:
+        patched.setattr(session_log, "_append", refuse)
+        log.write(EntryKind.EVENT, Tick(1))
+        assert "No space left on device" in log.problem
+        await log.begin_part({"part": 2})
+        assert "No space left on device" in log.problem
+    log.write(EntryKind.EVENT, Tick(2))
+    await log.begin_part({"part": 3})
+    assert log.problem == ""
+    log.write(EntryKind.EVENT, Tick(3))
+    await log.durable(log.position)
+    log.close()
+    last = parts_of(folder_of(tmp_path))[-1]
+    assert load_part(folder_of(tmp_path), last) == {"part": 3}
+    assert [entry.content for entry in read_entries(folder_of(tmp_path), last)] == [Tick(3)]
 
 
 async def test_new_life_begins_a_new_part_behind_those_found(tmp_path, log):
