@@ -6,8 +6,12 @@
 from __future__ import annotations
 
 import asyncio
+import collections
+import ctypes
+import gc
 import json
 import shutil
+import sys
 import zlib
 from pathlib import Path
 
@@ -35,12 +39,14 @@ class SteadyConfig:
 
     Attributes:
         bars: Bars in a row without a hole after which a symbol is ready.
-        census_file: Where the number of the event loop's tasks is written down once an hour; empty = nowhere.
+        census_file: Where the event loop's tasks and the heap are written down once an hour; empty = nowhere.
+        census_types: Also count the objects by type, which stops the run for a moment.
         progress_file: Where the time of the last bar seen is written down; empty = nowhere.
     """
 
     bars: int = field(default=3, validator=ge(1))
     census_file: str = ""
+    census_types: bool = False
     progress_file: str = ""
 
 
@@ -96,8 +102,13 @@ class Steady:
             tasks = sorted(task.get_coro().__qualname__ for task in asyncio.all_tasks())
         except RuntimeError:
             return  # a thread computes: no loop to count in
+        found = {"time": time, "tasks": tasks, "blocks": sys.getallocatedblocks(), **_heap()}
+        if self.config.census_types:
+            gc.collect()
+            types = collections.Counter(type(one).__qualname__ for one in gc.get_objects())
+            found["types"] = dict(types.most_common(60))
         with Path(self.config.census_file).open("a") as file:
-            file.write(json.dumps({"time": time, "tasks": tasks}) + "\n")
+            file.write(json.dumps(found) + "\n")
 
     @hookimpl
     def slt_snapshot_features(self):
@@ -106,6 +117,28 @@ class Steady:
     @hookimpl
     def slt_restore_features(self, state):
         self._last, self._whole = state["last"].copy(), state["whole"].copy()
+
+
+class _Mallinfo2(ctypes.Structure):
+    """What glibc tells of its heap, bytes."""
+
+    _fields_ = tuple(
+        (name, ctypes.c_size_t)
+        for name in (
+            "arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost",
+        )
+    )  # fmt: skip
+
+
+def _heap():
+    """MiB of the C heap: got from the system, in use, and mapped for large blocks; nothing where there is no glibc."""
+    try:
+        call = ctypes.CDLL(None).mallinfo2
+    except (OSError, AttributeError):
+        return {}
+    call.restype = _Mallinfo2
+    info = call()
+    return {"heap": info.arena / 2**20, "used": info.uordblks / 2**20, "mapped": info.hblkhd / 2**20}
 
 
 @frozen(kw_only=True)

@@ -86,6 +86,7 @@ api_secret_env = "SANDBOX_API_SECRET"
 warmup_candles = 12
 [features.steady]
 census_file = "{census}"
+census_types = {types}
 [strategies.coin]
 chance = 0.01
 [risk]
@@ -125,6 +126,7 @@ class Soak:
                 stream=stream,
                 symbols=json.dumps(symbols),
                 census=self._folder / "census.jsonl",
+                types=str(self._options.types).lower(),
                 session_minutes=max(0.05, 60 / self._options.speed),
             )
             process = await self._start("run", text)
@@ -197,27 +199,30 @@ class Soak:
                 "threads": watched.num_threads(),
                 "children": len(watched.children(recursive=True)),
                 "cpu": cpu.user + cpu.system,
-                "tasks": self._tasks(),
+                **self._census(),
                 "clients": len(state["clients"]),
                 "frames": state["frames"],
                 "orders": state["accounts"][0]["orders"],
                 "positions": len(state["accounts"][0]["positions"]),
             }
 
-    def _tasks(self):
+    def _census(self):
+        """What the run told of itself from inside, last."""
         path = self._folder / "census.jsonl"
         lines = path.read_text().splitlines() if path.exists() else []
-        return json.loads(lines[-1])["tasks"] if lines else []
+        return {"tasks": [], "blocks": 0} | (json.loads(lines[-1]) if lines else {})
 
     @staticmethod
     def _tell(row):
         if row["hour"] == 1:
             print(
-                f"{'hour':>4}{'RSS MiB':>9}{'tasks':>7}{'files':>7}{'sockets':>9}{'threads':>9}{'CPU s':>8}"
+                f"{'hour':>4}{'RSS MiB':>9}{'heap':>7}{'used':>7}{'blocks':>9}{'tasks':>7}{'files':>7}{'sockets':>9}"
+                f"{'threads':>9}{'CPU s':>8}"
                 f"{'frames':>10}{'positions':>11}"
             )
         print(
-            f"{row['hour']:>4}{row['rss']:>9.1f}{len(row['tasks']):>7}{row['files']:>7}{row['sockets']:>9}"
+            f"{row['hour']:>4}{row['rss']:>9.1f}{row.get('heap', 0):>7.1f}{row.get('used', 0):>7.1f}{row['blocks']:>9}"
+            f"{len(row['tasks']):>7}{row['files']:>7}{row['sockets']:>9}"
             f"{row['threads']:>9}{row['cpu']:>8.1f}{row['frames']:>10}{row['positions']:>11}  {row['peers']}",
             flush=True,
         )
@@ -270,6 +275,10 @@ class Soak:
             self.problems.append(f"RSS has grown {ratio:.3f} times since the first hour")
         if last["rss"] > 350 and self._options.symbols <= 200:
             self.problems.append(f"RSS is {last['rss']:.0f} MiB, allowed are 350")
+        if "types" in last:
+            more = Counter(last["types"])
+            more.subtract(first["types"])
+            print("objects more: " + ", ".join(f"{name} {n:+}" for name, n in more.most_common(25)))
         lasting = Counter(_steady((self.at_rest or last)["tasks"]))
         lasting.subtract(_steady(first["tasks"]))
         grown = {name: n for name, n in lasting.items() if n > 0}
@@ -314,6 +323,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--symbols", type=int, default=200)
     parser.add_argument("--hours", type=int, default=24)
+    parser.add_argument("--types", action="store_true", help="tell which types of objects have become more")
     parser.add_argument("--speed", type=float, default=240.0, help="market seconds per second")
     sys.exit(0 if asyncio.run(carry_out(parser.parse_args())) else 1)
 

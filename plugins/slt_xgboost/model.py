@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import xgboost as xgb
 from attrs import field, frozen, validators
 
 from slt import hookimpl
 from slt.errors import ModelError
 from slt_xgboost.artefact import Artefact, pack_artefact, unpack_artefact
 from slt_xgboost.calibration import Calibration, fit_flat, fit_isotonic, fit_platt
+from slt_xgboost.library import xgb
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

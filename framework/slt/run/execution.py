@@ -20,6 +20,7 @@ from slt.report import CandleRecorder, ReportData, choose_interval, write_report
 from slt.run.assembly import Assembly, assembled
 from slt.run.diary import Diary
 from slt.run.fitting import FitWorker
+from slt.run.heap import share_heaps
 from slt.run.leftovers import bring_leftovers
 from slt.run.live import play_live
 from slt.run.live_session import LiveSession
@@ -99,6 +100,8 @@ async def execute(settings: Settings, observer: Observer, *, is_fresh: bool = Fa
     Raises:
         SltError: By kind; a `StoppedError` for a run that was stopped and can be resumed.
     """
+    if settings.run.mode != "backtest":
+        share_heaps()
     plugins = build_plugins(settings)
     check_mode(settings, plugins)
     lifecycle = LifecycleManager()

@@ -22,6 +22,7 @@ from slt.lifecycle import CrashGuard, LifecycleManager, Watchdog
 from slt.log import get_logger
 from slt.notices import alert_notice
 from slt.run.health_server import HealthServer
+from slt.run.heap import keep_small
 from slt.run.last_words import tell_last
 from slt.run.vitals import Vitals
 
@@ -179,7 +180,7 @@ class Upkeep:
     def start(self, tasks: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
         """Begin to watch, in tasks that run until they are cancelled; `stop` ends it."""
         self._watchdog.start(asyncio.get_running_loop())
-        works = (self._watchdog.heartbeat(), self._feel_lag(), self._keep_file(), self._server.start())
+        works = (self._watchdog.heartbeat(), self._feel_lag(), self._keep_file(), keep_small(), self._server.start())
         self._tasks = [tasks.create_task(work) for work in works]
         return self._tasks
 
