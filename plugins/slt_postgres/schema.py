@@ -84,7 +84,7 @@ async def migrate(connection: Any, migrations: tuple[Migration, ...], *, is_dry_
         Those applied now.
 
     Raises:
-        StorageError: The schema is newer than this version knows.
+        StorageError: The schema is newer than this version knows, or its record does not fit it.
     """
     transaction = connection.transaction()
     await transaction.start()
@@ -93,7 +93,7 @@ async def migrate(connection: Any, migrations: tuple[Migration, ...], *, is_dry_
         await connection.execute(_BOOKKEEPING)
         missing = _missing(await schema_version(connection), migrations)
         for migration in missing:
-            await connection.execute(migration.sql)
+            await _apply(connection, migration)
             record = "INSERT INTO schema_migrations (version, name) VALUES ($1, $2)"
             await connection.execute(record, migration.version, migration.name)
     except BaseException:
@@ -105,6 +105,16 @@ async def migrate(connection: Any, migrations: tuple[Migration, ...], *, is_dry_
     else:
         await transaction.commit()
     return missing
+
+
+async def _apply(connection: Any, migration: Migration) -> None:
+    try:
+        await connection.execute(migration.sql)
+    except (asyncpg.DuplicateTableError, asyncpg.DuplicateObjectError) as error:
+        raise StorageError(
+            f"the database's record of its schema (schema_migrations) is damaged: step {migration.version} is missing "
+            f"there, but {error.args[0]}; restore the database from a backup, or use another one"
+        ) from error
 
 
 def _missing(current: int, migrations: tuple[Migration, ...]) -> list[Migration]:

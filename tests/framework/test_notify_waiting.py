@@ -167,6 +167,28 @@ async def test_old_openings_are_left_out_and_counted_but_no_alert_or_summary(liv
     assert (life.status().expired, life.status().dropped) == (2, 0)
 
 
+async def test_clock_set_back_leaves_no_notice_out_and_doubles_none(live, wall):
+    channel = Channel(is_away=True)
+    told = notices("open", "close", "alert", "daily")
+    first = live({"one": channel})
+    for notice in told[:2]:
+        first.outbox.put(notice)
+    await first.settle()
+    wall.now -= 30 * 24 * HOUR
+    for notice in told[2:]:
+        first.outbox.put(notice)
+    await first.kill()
+    channel.is_away = False
+    second = live({"one": channel})
+    await second.settle()
+    wall.now += 30 * 24 * HOUR
+    for notice in told:  # a resumed run tells again what it tells
+        second.outbox.put(notice)
+    await second.drain()
+    assert channel.got == told
+    assert (second.status().expired, second.status().dropped) == (0, 0)
+
+
 async def test_expiry_can_be_switched_off(live, wall):
     channel = Channel(is_away=True)
     life = live({"one": channel}, expire_hours=0.0)

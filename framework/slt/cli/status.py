@@ -213,7 +213,8 @@ def _moment(vitals: dict[str, Any]) -> str:
 
 
 def _age_seconds(vitals: dict[str, Any]) -> float:
-    return max(time.time() - datetime.fromisoformat(vitals["written"]).timestamp(), 0.0)
+    """How far the file's time is from now; one in the future was written before the clock was set back."""
+    return abs(time.time() - datetime.fromisoformat(vitals["written"]).timestamp())
 
 
 def _is_there(pid: int) -> bool:

@@ -35,7 +35,8 @@ def why(symbol: str, moment: str | None, run_id: str | None, limit: int, config_
 
     found_run, decisions = with_storage(config_path, read)
     if not decisions:
-        click.echo(f"run {found_run}: no strategy proposed anything for {symbol.upper()} up to then")
+        until_then = "" if moment is None else " up to then"
+        click.echo(f"run {found_run}: no strategy has proposed anything for {symbol.upper()}{until_then}")
         return
     rows: list[list[object]] = [
         [

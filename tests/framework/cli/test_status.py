@@ -110,7 +110,10 @@ def test_status_of_a_killed_run_says_that_its_process_is_gone(played, tmp_path):
     first = played("status")[1].splitlines()[0]
     assert f"process {gone.pid} is gone since" in first
     assert first.endswith("the same command resumes the run")
-    change(tmp_path, pid=os.getpid())
+    ahead = datetime.fromtimestamp(time.time() + 3600, UTC).isoformat()
+    change(tmp_path, written=ahead)
+    assert f"process {gone.pid} is gone since" in played("status")[1].splitlines()[0], "the clock was set back"
+    change(tmp_path, pid=os.getpid(), written=old)
     assert f"process {os.getpid()} gives no sign of life since" in played("status")[1].splitlines()[0]
 
 

@@ -79,11 +79,9 @@ def test_why_up_to_a_moment_and_a_limit_leaves_out_the_rest(stored, file_storage
 
 
 def test_why_unknown_symbol_says_that_nothing_was_proposed(stored):
-    assert stored("why", "BTCUSDT") == (
-        0,
-        "run t-001: no strategy proposed anything for BTCUSDT up to then\n",
-        "",
-    )
+    nothing = "run t-001: no strategy has proposed anything for BTCUSDT"
+    assert stored("why", "BTCUSDT") == (0, f"{nothing}\n", "")
+    assert stored("why", "btcusdt", "--at", "2025-05-20T14:35")[1] == f"{nothing} up to then\n"
 
 
 def test_model_list_without_a_fit_says_untrained(stored):

@@ -69,6 +69,20 @@ async def test_migrate_later_step_is_applied_to_what_is_there(sql):
     assert await sql("SELECT x, y FROM a") == [(1, 2)]
 
 
+@pytest.mark.parametrize("damage", ["DROP TABLE schema_migrations", "DELETE FROM schema_migrations"])
+async def test_lost_record_of_the_schema_is_named_and_no_row_is_touched(make_storage, sql, damage):
+    storage = make_storage()
+    await storage.slt_open_storage()
+    await storage.slt_write_records([make_record(Trade, 1)])
+    await storage.slt_close_storage()
+    await sql(damage)
+
+    with pytest.raises(StorageError, match=r"record of its schema \(schema_migrations\) is damaged: step 1 is missing"):
+        await make_storage().slt_open_storage()
+
+    assert await sql("SELECT count(*) FROM trades") == [(1,)]
+
+
 async def test_migrate_broken_step_leaves_nothing_of_any(sql):
     first = Migration(1, "one", "CREATE TABLE a (x int)")
     broken = Migration(2, "two", "CREATE TABLE b (x int); SELECT no_such_function()")
