@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from slt import hookimpl
 from slt.errors import BrokerError, ConfigError
-from slt.types import BrokerLink, Check, Fill, FundingPayment, OrderRole, OrderStatus, OrderUpdate
+from slt.types import BrokerLink, Check, Fill, FundingPayment, OrderStatus, OrderUpdate
 from slt_binance.account import read_account
 from slt_binance.endpoints import Endpoints
 from slt_binance.events import Events, Update
@@ -16,6 +16,7 @@ from slt_binance.faults import Action, ExchangeError
 from slt_binance.history import History
 from slt_binance.options import BinanceBrokerConfig
 from slt_binance.survey import Survey, make_client, read_credentials
+from slt_binance.symbol_settings import MARGIN_WORDS, SymbolSettings
 from slt_binance.tracking import Tracker
 from slt_binance.user_stream import Timing, UserStream
 from slt_binance.words import FeeTable, GridError, order_request, order_update
@@ -33,7 +34,6 @@ _KEY = "brokers.binance"
 _DUPLICATE = -4116
 _ON_THE_WAY_MS = 1_000
 _UPDATES_WAITING = 10_000
-_SWITCHES_AT_ONCE = 5
 _log = logging.getLogger(__name__)
 
 
@@ -54,7 +54,7 @@ class BinanceBroker:
         self.config = config
         self._tracker = Tracker()
         self._rules: dict[str, SymbolRules] = {}
-        self._leverages: dict[str, int] = {}
+        self._settings = SymbolSettings(config.margin_type)
         self._quote = ""
         self._opened: Client | None = None
         self._history: History | None = None
@@ -76,15 +76,16 @@ class BinanceBroker:
             survey = Survey(client, config, market.symbols, is_resumed=market.is_resumed)
             await survey.look()
             _raise_problems(survey)
-            await _switch_margin(client, survey, config.margin_type)
+            await _switch_used(client, survey, config.margin_type)
         except BaseException:
             await client.close()
             raise
-        self._rules, self._leverages, self._quote = survey.rules, survey.leverages, survey.quote
+        self._rules, self._quote = survey.rules, survey.quote
+        self._settings = SymbolSettings(config.margin_type, survey.leverages, survey.margin_types)
         fees = FeeTable(survey.quote, survey.rules)
         self._opened = client
         self._history = History(client, self._tracker, fees, self._latest_arrival())
-        events = Events(self._tracker, fees, self._leverages)
+        events = Events(self._tracker, fees, self._settings)
         self._stream = UserStream(client, config.stream_url, _timing(config), events, self._history, self._tracker)
         return dict(survey.rules)
 
@@ -103,11 +104,10 @@ class BinanceBroker:
             return self._refuse(tracked, f"{order.symbol} is none of the symbols that this run trades")
         try:
             endpoint, parameters = order_request(order, rules, self.config.trigger_price)
-            await self._set_leverage(order)
         except GridError as error:
             return self._refuse(tracked, f"not sent: {error}; please report it")
-        except ExchangeError as error:
-            return self._refuse(tracked, f"not sent: leverage {order.leverage} could not be set: {error}")
+        if problem := await self._settings.prepare(self._client, order):
+            return self._refuse(tracked, f"not sent: {problem}")
         return await self._send(tracked, endpoint, parameters, is_urgent=order.reduce_only)
 
     @hookimpl
@@ -285,12 +285,6 @@ class BinanceBroker:
         tracked.refusal = OrderUpdate(time, tracked.client_id, tracked.symbol, OrderStatus.REJECTED, reason)
         return [tracked.refusal]
 
-    async def _set_leverage(self, order: Order) -> None:
-        if order.role is not OrderRole.ENTRY or order.leverage in {0, self._leverages.get(order.symbol)}:
-            return
-        answer = await self._client.call(Endpoints.SET_LEVERAGE, symbol=order.symbol, leverage=order.leverage)
-        self._leverages[order.symbol] = int(answer.get("leverage", order.leverage))
-
     async def _try_cancel(self, endpoint: Any, **parameters: Any) -> dict[str, Any] | None:
         """The answer; None where there is nothing of that name to cancel."""
         try:
@@ -305,7 +299,7 @@ class BinanceBroker:
         """Open the user stream once."""
         tracker = Tracker()
         fees = FeeTable(survey.quote, survey.rules)
-        history, events = History(client, tracker, fees), Events(tracker, fees, {})
+        history, events = History(client, tracker, fees), Events(tracker, fees, SymbolSettings("isolated"))
         stream = UserStream(client, self.config.stream_url, _timing(self.config), events, history, tracker)
         links: asyncio.Queue[Any] = asyncio.Queue()
         reading = asyncio.create_task(stream.run(links.put))
@@ -348,20 +342,17 @@ def _raise_problems(survey: Survey) -> None:
         raise ConfigError(*problems)
 
 
-async def _switch_margin(client: Client, survey: Survey, margin_type: str) -> None:
-    wanted = "ISOLATED" if margin_type == "isolated" else "CROSSED"
-    gate = asyncio.Semaphore(_SWITCHES_AT_ONCE)
-
-    async def switch(symbol: str) -> str:
-        async with gate:
-            try:
-                await client.call(Endpoints.SET_MARGIN_TYPE, symbol=symbol, marginType=wanted)
-            except ExchangeError as error:
-                if error.action is not Action.REJECTED:
-                    raise
-                return f"{_KEY}: margin_type: {symbol} cannot be switched to {margin_type}: {error}"
-        return ""
-
-    problems = [problem for problem in await asyncio.gather(*map(switch, survey.symbols_to_switch())) if problem]
+async def _switch_used(client: Client, survey: Survey, margin_type: str) -> None:
+    """Switch the margin type of symbols with a position or an order, which may forbid it; others before their entry."""
+    problems = []
+    for symbol in [one for one in survey.symbols_to_switch() if one in survey.used]:
+        try:
+            await client.call(Endpoints.SET_MARGIN_TYPE, symbol=symbol, marginType=MARGIN_WORDS[margin_type])
+        except ExchangeError as error:
+            if error.action is not Action.REJECTED:
+                raise
+            problems.append(f"{_KEY}: margin_type: {symbol} cannot be switched to {margin_type}: {error}")
+        else:
+            survey.margin_types[symbol] = MARGIN_WORDS[margin_type]
     if problems:
         raise ConfigError(*problems)

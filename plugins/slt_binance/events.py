@@ -10,6 +10,7 @@ from slt.types import BrokerAlert, Fill, FundingPayment, OrderSide, OrderStatus,
 from slt_binance.words import cause_of, forced, order_update, slippage_of
 
 if TYPE_CHECKING:
+    from slt_binance.symbol_settings import SymbolSettings
     from slt_binance.tracking import Tracked, Tracker
     from slt_binance.words import FeeTable
 
@@ -51,13 +52,13 @@ class Events:
     Args:
         tracker: Orders and trades known.
         fees: What fills cost where the exchange does not say.
-        leverages: Leverage per symbol; kept up to date.
+        settings: Leverage and margin type per symbol; kept up to date.
     """
 
-    def __init__(self, tracker: Tracker, fees: FeeTable, leverages: dict[str, int]) -> None:
+    def __init__(self, tracker: Tracker, fees: FeeTable, settings: SymbolSettings) -> None:
         self._tracker = tracker
         self._fees = fees
-        self._leverages = leverages
+        self._settings = settings
         self._held: dict[tuple[str, int], _Held] = {}
         self._announced: dict[tuple[str, int], float] = {}
         self._unnamed_funding: int | None = None
@@ -213,6 +214,9 @@ class Events:
         for position in account.get("P", ()):
             change = self._tracker.positions.add if float(position["pa"]) else self._tracker.positions.discard
             change(str(position["s"]))
+            if position.get("mt"):
+                word = "ISOLATED" if position["mt"] == "isolated" else "CROSSED"
+                self._settings.margin_types[str(position["s"])] = word
         if account.get("m") != "FUNDING_FEE":
             return []
         return self._funding(int(event["T"]), account)
@@ -230,7 +234,7 @@ class Events:
 
     def _config(self, event: dict[str, Any]) -> list[Update]:
         if "ac" in event:
-            self._leverages[str(event["ac"]["s"])] = int(event["ac"]["l"])
+            self._settings.leverages[str(event["ac"]["s"])] = int(event["ac"]["l"])
         if "ai" in event:
             is_on = event["ai"].get("j")
             text = f"multi-assets mode was switched {'on' if is_on else 'off'} by hand; slt expects single-asset mode"

@@ -17,6 +17,7 @@ from slt_binance.client import Client, Credentials, server_name
 from slt_binance.endpoints import Endpoints
 from slt_binance.faults import Action, ExchangeError
 from slt_binance.signing import make_signer
+from slt_binance.symbol_settings import MARGIN_WORDS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -30,7 +31,6 @@ _RIGHTS_URL = "https://api.binance.com"
 _NOTICEABLE_MS = 1_000
 _TOO_FAR_MS = 60_000
 _FEE_SYMBOLS = 10
-_MARGIN_WORDS = {"isolated": "ISOLATED", "cross": "CROSSED"}
 _GIVES_UP = frozenset({"server", "API key"})
 """Where one of these cannot be looked at, everything after it would only say so again."""
 
@@ -84,6 +84,7 @@ class Survey:
         quote: The quote currency.
         leverages: Leverage per symbol, as set.
         margin_types: ``ISOLATED`` or ``CROSSED`` per symbol, as set.
+        used: Symbols with a position or an open order.
     """
 
     def __init__(
@@ -95,6 +96,7 @@ class Survey:
         self.quote = ""
         self.leverages: dict[str, int] = {}
         self.margin_types: dict[str, str] = {}
+        self.used: set[str] = set()
         self._client = client
         self._config = config
         self._symbols = symbols
@@ -217,16 +219,18 @@ class Survey:
             self.leverages[str(row["symbol"])] = int(row["leverage"])
             self.margin_types[str(row["symbol"])] = str(row["marginType"]).upper()
         other = len(self.symbols_to_switch())
-        state = f"a run will switch {other} symbols to it" if other else "set for every symbol"
+        state = f"{other} symbols are switched to it before their first entry" if other else "set for every symbol"
         self._add("margin type", "ok", f"{self._config.margin_type}: {state}")
 
     def symbols_to_switch(self) -> list[str]:
         """Symbols whose margin type is not the wanted one."""
-        wanted = _MARGIN_WORDS[self._config.margin_type]
+        wanted = MARGIN_WORDS[self._config.margin_type]
         return [symbol for symbol in self._symbols if self.margin_types.get(symbol, "") != wanted]
 
     async def _funds(self) -> None:
-        wallet, available = funds(await self._client.call(Endpoints.ACCOUNT), self.quote)
+        account = await self._client.call(Endpoints.ACCOUNT)
+        self.used = {str(row["symbol"]) for row in account.get("positions", ())}
+        wallet, available = funds(account, self.quote)
         if wallet <= 0:
             advice = f"transfer {self.quote} into the futures wallet, then start again"
             self._add("funds", "problem", f"the futures wallet holds {wallet:g} {self.quote}", advice)

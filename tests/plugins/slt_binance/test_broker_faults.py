@@ -274,6 +274,26 @@ async def test_leverage_is_set_once_when_it_differs_and_never_for_exits(desk, ve
     assert venue.account.book.leverage("BTCUSDT") == 5
 
 
+async def test_margin_type_is_set_before_the_first_entry_and_never_again(desk, venue):
+    assert venue.account.book.margin_type("BTCUSDT") == "cross"
+    await desk.entered()
+    assert venue.account.book.margin_type("BTCUSDT") == "isolated"
+    await desk.entered()
+    assert venue.count("POST", "/fapi/v1/marginType") == 1
+    assert venue.account.book.margin_type("ETHUSDT") == "cross", "nobody entered there"
+
+
+async def test_margin_type_refused_refuses_the_entry_and_tries_again_with_the_next(desk, venue):
+    venue.before = once("POST", "/fapi/v1/marginType", json(400, -4168, "Unable to adjust to isolated-margin mode."))
+    (update,) = await desk.submit(desk.order(1, OrderType.MARKET, 1.0, OrderRole.ENTRY))
+    assert update.status is OrderStatus.REJECTED
+    assert "margin type isolated could not be set" in update.reason
+    assert "multi-assets mode" in update.reason
+    assert venue.count("POST", "/fapi/v1/order") == 0
+    await desk.entered()
+    assert venue.count("POST", "/fapi/v1/marginType") == 2
+
+
 async def test_leverage_refused_refuses_the_entry(desk, venue):
     venue.before = once("POST", "/fapi/v1/leverage", json(400, -4028, "Leverage 5 is not valid."))
     (update,) = await desk.submit(desk.order(1, OrderType.MARKET, 1.0, OrderRole.ENTRY))

@@ -27,6 +27,7 @@ from slt.types import (
     SymbolRules,
 )
 from slt_binance.events import Events
+from slt_binance.symbol_settings import SymbolSettings
 from slt_binance.tracking import Tracker
 from slt_binance.words import FeeTable
 
@@ -39,8 +40,8 @@ RULES = SymbolRules(
 class Desk:
     def __init__(self):
         self.tracker = Tracker()
-        self.leverages = {}
-        self.events = Events(self.tracker, FeeTable("USDT", {"BTCUSDT": RULES}), self.leverages)
+        self.settings = SymbolSettings("isolated")
+        self.events = Events(self.tracker, FeeTable("USDT", {"BTCUSDT": RULES}), self.settings)
         self.now = 0.0
 
     def send(self, name, kind=OrderType.MARKET, side=1, stop_price=None):
@@ -269,9 +270,16 @@ def test_margin_call_and_modes_are_told_leverage_is_kept(desk):
     assert isinstance(alert, BrokerAlert)
     assert "ETHUSDT" in alert.text
     assert desk.hear({"e": "ACCOUNT_CONFIG_UPDATE", "E": 5, "T": 5, "ac": {"s": "BTCUSDT", "l": 25}}) == []
-    assert desk.leverages == {"BTCUSDT": 25}
+    assert desk.settings.leverages == {"BTCUSDT": 25}
     (alert,) = desk.hear({"e": "ACCOUNT_CONFIG_UPDATE", "E": 5, "T": 5, "ai": {"j": True}})
     assert "multi-assets mode was switched on" in alert.text
+
+
+@pytest.mark.parametrize(("word", "kept"), [("isolated", "ISOLATED"), ("cross", "CROSSED")])
+def test_margin_type_switched_by_hand_is_kept(desk, word, kept):
+    event = account_event("MARGIN_TYPE_CHANGE", [], [{"s": "BTCUSDT", "pa": "0", "ep": "0", "mt": word}])
+    assert desk.hear(event) == []
+    assert desk.settings.margin_types == {"BTCUSDT": kept}
 
 
 @pytest.mark.parametrize(

@@ -67,16 +67,13 @@ def answer(path, status, body):
     return strike
 
 
-async def test_open_gives_rules_with_the_accounts_fees_and_sets_margin_types(venue):
+async def test_open_gives_rules_with_the_accounts_fees_and_sets_nothing(venue):
     found = await opened(venue)
     assert set(found) == set(SYMBOLS)
     assert found["BTCUSDT"].taker_fee == 0.00041
     assert found["BTCUSDT"].brackets == GENERIC_BRACKETS
     assert found["BTCUSDT"].slippage == 0.0002
-    assert {venue.account.book.margin_type(s) for s in SYMBOLS} == {"isolated"}
-    assert venue.count("POST", "/fapi/v1/marginType") == 3
-    await opened(venue)
-    assert venue.count("POST", "/fapi/v1/marginType") == 3
+    assert venue.count("POST", "/fapi/v1/marginType") == venue.count("POST", "/fapi/v1/leverage") == 0
 
 
 async def test_open_missing_keys_names_the_variables(venue, monkeypatch):
