@@ -68,11 +68,16 @@ class AccountDesk:
         self._core.halt("", BOOKS)
 
     def _sweep(self, account: AccountState) -> None:
-        """Cancel orders of ours that belong to nothing; ask what became of those that rest only in the books."""
+        """Cancel orders of ours that belong to nothing; ask what became of those that rest only in the books.
+
+        Stops and targets of a position that the books do not have stay: an earlier run left it, and they protect it.
+        """
         core, portfolio = self._core, self._core.portfolio
         theirs = {order.client_id for order in account.orders}
+        left = {p.symbol: p.side for p in account.positions if p.symbol not in portfolio.holdings}
         for found in account.orders:
-            if found.client_id.startswith(core.setup.owner) and found.client_id not in portfolio.orders:
+            is_ours = found.client_id.startswith(core.setup.owner) and found.client_id not in portfolio.orders
+            if is_ours and not (found.reduce_only and left.get(found.symbol) == -found.side):
                 core.emit(CancelOrder(core.time, found.symbol, found.client_id))
         for order in portfolio.orders.values():
             if order.role in {OrderRole.STOP, OrderRole.TARGET} and order.client_id not in theirs:

@@ -322,6 +322,27 @@ def test_our_order_without_a_position_is_cancelled_and_a_strangers_is_not(bench,
     assert look.cancels(commands) == ["t-000-000123"]
 
 
+def test_stop_of_a_position_that_an_earlier_run_left_stays_as_long_as_the_position(bench, look):
+    desk = bench()
+    stop = ExchangeOrder("t-000-000123", AAA, -1, "STOP_MARKET", 2.0, 0.0, 90.0, True, look.start)
+    entry = evolve(stop, client_id="t-000-000124", type="LIMIT", stop_price=None, reduce_only=False)
+    other_side = evolve(stop, client_id="t-000-000125", side=1)
+    for _ in range(4):
+        commands = account(desk, (AAA, 1, 2.0, 100.0), orders=[stop, entry, other_side])
+        assert look.cancels(commands) == ["t-000-000124", "t-000-000125"]
+    assert look.cancels(account(desk, orders=[stop])) == ["t-000-000123"]
+
+
+@pytest.mark.parametrize("strangers", ["adopt", "flatten"])
+def test_stop_that_an_earlier_run_left_goes_once_the_position_is_taken_over(bench, look, strangers):
+    desk = bench(strangers=strangers)
+    stop = ExchangeOrder("t-000-000123", AAA, -1, "STOP_MARKET", 2.0, 0.0, 90.0, True, look.start)
+    for _ in range(3):
+        assert look.cancels(account(desk, (AAA, 1, 2.0, 100.0), orders=[stop])) == []
+    assert AAA in desk.portfolio.holdings
+    assert "t-000-000123" in look.cancels(account(desk, (AAA, 1, 2.0, 100.0), orders=[stop]))
+
+
 def test_stranger_is_left_alone_and_its_symbol_not_entered(bench, look):
     desk = bench()
     for _ in range(3):
