@@ -39,6 +39,8 @@ _MINUTE_MS = 60_000
 _BAN_PAUSE_MS = 120_000
 _LONGEST_BAN_MS = 3 * 24 * 3_600_000
 _TOO_MANY_ORDERS = -1015
+_CONNECTIONS = 32
+"""Requests side by side: entry, stop and target of ten positions in one wave. Further ones wait for the next free."""
 _LONGEST_BODY = 64 * 2**20
 _log = logging.getLogger(__name__)
 
@@ -237,7 +239,8 @@ class Client:
 
     async def _send(self, endpoint: Endpoint, given: dict[str, str]) -> _Answer:
         if self._session is None:
-            self._session = aiohttp.ClientSession(timeout=self._timeout, trust_env=True)
+            connector = aiohttp.TCPConnector(limit=_CONNECTIONS)
+            self._session = aiohttp.ClientSession(connector=connector, timeout=self._timeout, trust_env=True)
         headers, payload = self._prepare(endpoint, given)
         is_form = endpoint.method in {"POST", "PUT"}
         address = self._base + endpoint.path + ("" if is_form or not payload else f"?{payload}")

@@ -10,6 +10,8 @@ import click
 from slt.cli.config import config_option
 from slt.cli.stored import Stored, with_storage
 from slt.cli.tables import print_entries
+from slt.cli.waiting import waiting_lines
+from slt.loader import read_whole_config
 from slt.types import Decision
 
 if TYPE_CHECKING:
@@ -25,7 +27,10 @@ __all__ = ["why"]
 @click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="How many decisions.")
 @config_option
 def why(symbol: str, moment: str | None, run_id: str | None, limit: int, config_path: Path) -> None:
-    """Tell what became of SYMBOL's proposals: newest first, one line each, with the gate and its numbers."""
+    """Tell what became of SYMBOL's proposals: newest first, one line each, with the gate and its numbers.
+
+    Of a run that is under way on this machine it first tells what holds entries up just now.
+    """
     until = None if moment is None else parse_moment(moment) + 1
 
     async def read(stored: Stored) -> tuple[str, list[Decision]]:
@@ -34,6 +39,9 @@ def why(symbol: str, moment: str | None, run_id: str | None, limit: int, config_
         return run.id, await stored.records(Decision, run, **asked)
 
     found_run, decisions = with_storage(config_path, read)
+    if moment is None:
+        for line in waiting_lines(read_whole_config(config_path), found_run, symbol.upper()):
+            click.echo(line)
     if not decisions:
         until_then = "" if moment is None else " up to then"
         click.echo(f"run {found_run}: no strategy has proposed anything for {symbol.upper()}{until_then}")

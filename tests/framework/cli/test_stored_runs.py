@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import UTC, datetime
 
 import pytest
 
@@ -62,6 +63,44 @@ def test_why_tells_every_decision_newest_first_with_gate_and_numbers(stored, fil
         assert cells[3] == f"ema_cross: {decision.reason}"
         assert cells[5] == "UNTRAINED"
         assert cells[6].count("=") == len(decision.numbers)
+
+
+def health_of(tmp_path, **changes):
+    """The health file of the stored run, as one that is under way writes it."""
+    vitals = {
+        "state": "running",
+        "written": datetime.now(UTC).isoformat(timespec="seconds"),
+        "waits": {"books": "the books have not been compared with the exchange yet"},
+        "features": {"ready": 1, "symbols": 2, "waiting": {"SYN1USDT": "its features are not ready"}},
+    }
+    (tmp_path / "runs" / "t-001" / "health.json").write_text(json.dumps(vitals | changes))
+
+
+@pytest.mark.parametrize(
+    ("symbol", "changes", "told"),
+    [
+        (
+            "SYN1USDT",
+            {},
+            [
+                "now no entries by books: the books have not been compared with the exchange yet",
+                "now no entries in SYN1USDT: its features are not ready",
+            ],
+        ),
+        ("SYN2USDT", {}, ["now no entries by books: the books have not been compared with the exchange yet"]),
+        ("SYN1USDT", {"waits": {}}, ["now no entries in SYN1USDT: its features are not ready"]),
+        ("SYN2USDT", {"waits": {}}, []),
+        ("SYN1USDT", {"waits": {"features": "12 bars so far"}}, ["now no entries by features: 12 bars so far"]),
+        ("SYN1USDT", {"state": "stopped"}, []),
+        ("SYN1USDT", {"written": "2024-01-01T00:00:00+00:00"}, []),
+        ("SYN1USDT", {"written": "yesterday"}, []),
+    ],
+)
+def test_why_tells_first_what_holds_entries_up_now(stored, tmp_path, symbol, changes, told):
+    before = stored("why", symbol)[1]
+    health_of(tmp_path, **changes)
+    assert stored("why", symbol)[1].splitlines() == [*told, *before.splitlines()]
+    assert stored("why", symbol, "--at", "2100-01-01")[1] == before
 
 
 def test_why_up_to_a_moment_and_a_limit_leaves_out_the_rest(stored, file_storage):
