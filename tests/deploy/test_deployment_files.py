@@ -59,7 +59,7 @@ def test_dockerfile_ends_slim_without_rights_and_with_a_health_check():
 def test_every_supervisor_waits_longer_than_a_stop_takes():
     longest = 5.0 + sum(deadline for _, deadline in STOPS.values())
     railway = tomllib.loads((ROOT / "railway.toml").read_text())["deploy"]
-    assert longest <= 21.0
+    assert longest <= 20.0
     assert railway["drainingSeconds"] > longest
     assert int(unit()["Service"]["TimeoutStopSec"]) > longest
 

@@ -102,7 +102,8 @@ class ChannelServer:
         if answer.status == SILENCE.status:
             await self._closing.wait()
         if answer.status <= 0:
-            request.transport.abort()
+            if request.transport is not None:  # the other end has not left first
+                request.transport.abort()
             return web.Response()
         body = b"" if answer.data is None else json.dumps(answer.data).encode()
         headers = {"Content-Type": "application/json", **(answer.headers or {})}

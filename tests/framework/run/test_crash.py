@@ -125,6 +125,41 @@ async def test_signal_stops_with_code_5_and_the_run_goes_on_to_the_same_end(tmp_
     assert trade_hash(whole) == trade_hash(resumed)
 
 
+async def test_one_signal_is_enough_though_database_and_channel_say_nothing_any_more(tmp_path, start):
+    silent, begun = [], asyncio.Event()
+
+    async def hold(_reader, writer):
+        silent.append(writer)
+        begun.set()
+
+    database = await asyncio.start_server(hold, "127.0.0.1", 0)
+    port = database.sockets[0].getsockname()[1]
+    async with ChannelServer(Answer(-1)) as server:
+        process = await start(
+            run="speed = 40000.0",
+            plugins='notifiers = ["discord"]',
+            more=f"{NOTIFIER}[storages.postgres]\nconnect_timeout_seconds = 1.0\n",
+            TEST_HOOK=f"{server.url}/api/webhooks/1/abcdef",
+            SLT_PLUGINS__STORAGE="postgres",
+            DATABASE_URL=f"postgresql://slt:s3cret-word@127.0.0.1:{port}/slt",
+        )
+        await process.until('"run started"')
+        await begun.wait()
+        await asyncio.wait_for(server.arrived(), 60)
+        process.process.send_signal(signal.SIGTERM)
+        assert await process.end() == 5, process.said
+    for writer in silent:
+        writer.close()
+    database.close()
+    (stopped,) = [json.loads(line) for line in process.said.splitlines() if '"event":"stopped in ' in line]
+    assert stopped["level"] == "warning"
+    assert "(too slow writer" in stopped["event"], "its deadline has passed, and the rest has been stopped behind it"
+    assert "skipped" not in stopped["event"]
+    # Its records are in the journal: they wait for the database in the next life.
+    assert any(file.stat().st_size > 1000 for file in tmp_path.glob("runs/t-*/journal/*.journal"))
+    assert "s3cret-word" not in process.said
+
+
 async def test_second_signal_forces_the_end_past_a_channel_that_hangs(tmp_path, start):
     async with ChannelServer(Answer(-1)) as server:
         hook = f"{server.url}/api/webhooks/1/abcdef"
@@ -254,6 +289,8 @@ min_samples = 20
     process = await start(plugins='model = "xgboost"\nfeatures = ["ict"]', more=learning, command=python(""))
     assert await process.end() == 0
     assert '"fit judged"' in process.said
+    health = json.loads((tmp_path / "runs" / "t-001" / "health.json").read_text())
+    assert health["late_loops"] == []
     assert not (tmp_path / "runs" / "t-001" / "watchdog.txt").exists()
 
 
