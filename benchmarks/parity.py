@@ -1,14 +1,16 @@
 """Parity: one market through a back-test, a paper run and a live run against the local exchange gives the same trades.
 
-    python benchmarks/parity.py                 # 240 bars of 4 symbols, some three minutes
+    python benchmarks/parity.py                 # 240 bars of 4 symbols, a minute or two
+    python benchmarks/parity.py --seed 11 --symbols 6
     python benchmarks/parity.py --bars 40       # a smoke test
 
-Latency and slippage are 0: the exchange waits after each bar until the run has decided, and what it decided at the
-close fills at the next open, as in a back-test with ``path = "ohlc"`` and ``level_fills = false``. Within a bar the
-exchange plays on: a close by an exit fills at the price that it was decided at, and its time may be any until the next
-price; such times are compared by the price they belong to. Then the same again with latency (``--latency``): the
-exchange plays on without waiting, closes its bars late and fills at once, and every difference is listed with its
-cause.
+Latency and slippage are 0: after each price the exchange waits until the run has dealt with all that it was told, and
+its books are the exchange's. What it decided at a bar's close fills at the next open, as in a back-test with
+``path = "ohlc"`` and ``level_fills = false``; a close by an exit fills at the price that it was decided at.
+
+Then the same again with latency (``--latency``): the exchange plays on without waiting, closes its bars late and fills
+at once. Every difference from the back-test is listed with its cause, from what both runs wrote down; see
+`parity_causes`.
 """
 
 from __future__ import annotations
@@ -27,10 +29,11 @@ import time
 from pathlib import Path
 
 import aiohttp
-from chaos_plugins import install
+import chaos_plugins
+from parity_causes import Account, compare, explain
 
 from slt.storage.contract import Query
-from slt.types import OrderIntent, Trade
+from slt.types import Decision, OrderIntent, Trade
 from slt_postgres.storage import PostgresStorage, PostgresStorageConfig
 
 SLT = Path(sysconfig.get_path("scripts")) / "slt"
@@ -51,6 +54,7 @@ clock = "market"
 history_days = 0
 wait_for_clients = 2
 stepped = {stepped}
+stepped_prices = {stepped}
 close_delay_min_seconds = {delay}
 close_delay_max_seconds = {delay}
 """
@@ -66,12 +70,12 @@ warm_days = 0
 feed = "{feed}"
 broker = "{broker}"
 storage = "postgres"
-features = ["steady"]
+features = ["{features}"]
 strategies = ["coin"]
 sizer = "fixed_risk"
 exits = ["time_stop"]
-[features.steady]
-{steady}
+[features.{features}]
+{options}
 [strategies.coin]
 chance = 0.15
 seed = {seed}
@@ -108,8 +112,9 @@ api_key_env = "SANDBOX_API_KEY"
 api_secret_env = "SANDBOX_API_SECRET"
 slippage_fraction = 0.0
 """
-FIELDS = ("side", "entry_time", "exit_time", "entry_price", "exit_price", "quantity", "fees", "net_pnl", "exit")
-_CLOSE = 1e-6
+_PATIENCE_S = 60.0
+"""Longest wait for the run, or the exchange, to come to what it must come to."""
+_CLOSE = 1e-9
 
 
 class Parity:
@@ -119,91 +124,53 @@ class Parity:
         self._folder = folder
         self._storage = storage
         self._options = options
-        self._plugins = install(folder / "plugins")
+        self._plugins = chaos_plugins.install(folder / "plugins")
+        _install_probe(self._plugins)
         self._symbols = json.dumps([f"SYN{i}USDT" for i in range(1, options.symbols + 1)])
         self.end = 0
 
     async def offline(self, mode):
-        """A back-test or a paper run; its trades."""
-        text = _RUN.format(
-            mode=mode, folder=self._folder, feed="synthetic", broker="paper", steady="", seed=self._options.seed
-        )
+        """A back-test or a paper run."""
+        text = self._run_text(mode, mode, feed="synthetic", broker="paper", features="steady", options="")
         process = await self._start("run", mode, text + _PAPER + self._market())
         assert await process.wait() == 0, f"the {mode} run failed; see {self._folder}/{mode}.log"
-        return await self._trades(f"{mode}-001")
+        return await self._read(f"{mode}-001")
 
     async def live(self, name, *, has_latency):
-        """A live run against the exchange; its trades."""
-        options = self._options
+        """A live run against the exchange."""
         text = _SANDBOX.format(
-            speed=options.speed,
+            speed=self._options.speed if has_latency else 0.0,
             stepped=str(not has_latency).lower(),
             delay=1.0 if has_latency else 0.0,
         )
         sandbox = await self._start("sandbox", f"{name}-exchange", text + self._market(), is_piped=True)
         process = None
         try:
-            line = await asyncio.wait_for(sandbox.stdout.readline(), 60)
+            line = await asyncio.wait_for(sandbox.stdout.readline(), _PATIENCE_S)
             found = re.search(rb"on (http://\S+) and (ws://\S+):", line)
             assert found, f"the exchange did not start: {line!r}"
             url, stream = found[1].decode(), found[2].decode()
-            progress = self._folder / f"{name}.progress"
-            run = _RUN.format(
-                mode="live",
-                folder=self._folder,
-                feed="binance",
-                broker="binance",
-                steady=f'progress_file = "{progress}"',
-                seed=options.seed,
-            ).replace('name = "live"', f'name = "{name}"')
+            probe = self._folder / f"{name}.sock"
+            options = f'socket_file = "{probe}"'
+            run = self._run_text(name, "live", feed="binance", broker="binance", features="watched", options=options)
             run += _LIVE.format(url=url, stream=stream, symbols=self._symbols)
             process = await self._start("run", name, run)
             async with aiohttp.ClientSession() as http:
-                await self._play(process, http, url, progress, has_latency=has_latency)
+                play = _Play(process, http, url, probe)
+                self.end = await (play.through if has_latency else play.by_steps)(self._options.bars)
             process.send_signal(signal.SIGTERM)
-            code = await asyncio.wait_for(process.wait(), 60)
+            code = await asyncio.wait_for(process.wait(), _PATIENCE_S)
             assert code == 5, f"the stopped run ended with exit code {code}"
         finally:
             for one in (process, sandbox):
                 if one is not None and one.returncode is None:
                     one.kill()
                     await one.wait()
-        return await self._trades(f"{name}-001")
+        return await self._read(f"{name}-001")
 
-    async def _play(self, process, http, url, progress, *, has_latency):
-        """Let the market go on bar by bar, each only once the run has said all it has to say to the one before."""
-
-        async def post(value):
-            async with http.post(f"{url}/sandbox/market", json=value) as answer:
-                return await answer.json()
-
-        async def state():
-            async with http.get(f"{url}/sandbox/state") as answer:
-                return await answer.json()
-
-        for bar in range(1, self._options.bars + 1):
-            limit = time.monotonic() + 60
-            while (now := await state())["rows"] < bar:
-                assert process.returncode is None, "the live run ended by itself"
-                assert time.monotonic() < limit, "the market stands still"
-                await asyncio.sleep(0.02)
-            if has_latency:
-                continue
-            closed = now["time"] // _MINUTE_MS * _MINUTE_MS
-            while not progress.exists() or int(progress.read_text() or 0) < closed:
-                assert process.returncode is None, "the live run ended by itself"
-                assert time.monotonic() < limit, "the run does not see the bar"
-                await asyncio.sleep(0.01)
-            seen = -1
-            while seen != now["ledger"]:
-                seen = now["ledger"]
-                await asyncio.sleep(self._options.pause)
-                now = await state()
-            if bar < self._options.bars:
-                await post({"step": 1})
-        await post({"paused": True})
-        await asyncio.sleep(1.0)
-        self.end = (await state())["time"] // _MINUTE_MS * _MINUTE_MS
+    def _run_text(self, name, mode, **parts):
+        text = _RUN.format(mode=mode, folder=self._folder, seed=self._options.seed, **parts)
+        return text.replace(f'name = "{mode}"', f'name = "{name}"')
 
     def _market(self):
         return _SYNTHETIC.format(symbols=self._symbols, seed=self._options.seed)
@@ -213,6 +180,7 @@ class Parity:
         await asyncio.to_thread(path.write_text, text)
         hidden = {"REDIS_URL", "DATABASE_URL"}
         kept = {k: v for k, v in os.environ.items() if not k.startswith("SLT_") and k not in hidden}
+        paths = os.pathsep.join(filter(None, (str(self._plugins), kept.get("PYTHONPATH", ""))))
         log = os.open(self._folder / f"{name}.log", os.O_WRONLY | os.O_CREAT)
         try:
             return await asyncio.create_subprocess_exec(
@@ -221,7 +189,7 @@ class Parity:
                 "--config",
                 str(path),
                 cwd=self._folder,
-                env={**kept, "PYTHONPATH": str(self._plugins), "SANDBOX_API_KEY": "p", "SANDBOX_API_SECRET": "p"},
+                env={**kept, "PYTHONPATH": paths, "SANDBOX_API_KEY": "p", "SANDBOX_API_SECRET": "p"},
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE if is_piped else log,
                 stderr=log,
@@ -229,78 +197,85 @@ class Parity:
         finally:
             os.close(log)
 
-    async def _trades(self, run_id):
-        trades = await self._storage.slt_read_records(Query(Trade, run_id=run_id))
-        self.intents = await self._storage.slt_read_records(Query(OrderIntent, run_id=run_id))
-        return {(t.symbol, t.entry_time // _MINUTE_MS): t for t in trades if t.exit != "end_of_data"}
+    async def _read(self, run_id):
+        kinds = [
+            await self._storage.slt_read_records(Query(kind, run_id=run_id)) for kind in (Trade, OrderIntent, Decision)
+        ]
+        return Account(*kinds)
 
 
-def compare(one, other):
-    """What differs between two sets of trades: a line for each."""
-    lines = []
-    for key in sorted(one.keys() | other.keys(), key=lambda k: (k[1], k[0])):
-        a, b = one.get(key), other.get(key)
-        if a is None or b is None:
-            t = a or b
-            lines.append(f"{t.symbol} entered {t.entry_time}: only {'before' if a else 'after'}")
-            continue
-        differing = [f for f in FIELDS if not _same(getattr(a, f), getattr(b, f)) and not _is_one_price(f, a, b)]
-        if differing:
-            told = ", ".join(f"{f} {getattr(a, f)} / {getattr(b, f)}" for f in differing)
-            lines.append(f"{a.symbol} entered {a.entry_time}: {told}")
-    return lines
+class _Play:
+    """Lets the exchange's market go on, and follows the run beside it."""
+
+    def __init__(self, process, http, url, probe):
+        self._process = process
+        self._http = http
+        self._url = url
+        self._probe = probe
+
+    async def by_steps(self, bars):
+        """Play price by price, each only once the run and the exchange agree; returns the market's time at the end."""
+        while True:
+            now = await self._until(
+                self._is_settled, "the run does not come to rest, or its books are not the exchange's"
+            )
+            if now["rows"] >= bars:
+                return now["time"]
+            async with self._http.post(f"{self._url}/sandbox/market", json={"step": 1}) as answer:
+                answer.raise_for_status()
+
+    async def through(self, bars):
+        """Play without waiting for anybody, then stop; returns the market's time at the end."""
+
+        async def has_played(now):
+            return now["rows"] >= bars
+
+        await self._until(has_played, "the market stands still", patience_s=600.0)
+        async with self._http.post(f"{self._url}/sandbox/market", json={"paused": True}) as answer:
+            end = (await answer.json())["time"]
+        await self._until(self._agrees, "the run's books are not the exchange's")
+        return end
+
+    async def _is_settled(self, now):
+        return now["is_waiting"] and await self._agrees(now)
+
+    async def _agrees(self, now):
+        """Whether the run has dealt with every frame sent, waits for no answer, and holds what the exchange says."""
+        if not self._probe.exists():
+            return False
+        reader, writer = await asyncio.open_unix_connection(str(self._probe))
+        stand = json.loads(await reader.read())
+        writer.close()
+        account = now["accounts"][0]
+        held = stand["positions"]
+        return (
+            stand["is_at_rest"]
+            and stand["frames"] == sum(client["sent"] for client in now["clients"])
+            and stand["orders"] == account["orders"]
+            and held.keys() == account["positions"].keys()
+            and all(abs(held[symbol] - quantity) < _CLOSE for symbol, quantity in account["positions"].items())
+        )
+
+    async def _until(self, is_so, complaint, patience_s=_PATIENCE_S):
+        """The exchange's state, as soon as something is so of it."""
+        limit = time.monotonic() + patience_s
+        while True:
+            assert self._process.returncode is None, "the live run ended by itself"
+            async with self._http.get(f"{self._url}/sandbox/state") as answer:
+                now = await answer.json()
+            if await is_so(now):
+                return now
+            assert time.monotonic() < limit, f"{complaint}: {now}"
+            await asyncio.sleep(0.005)
 
 
-def _same(a, b):
-    return abs(a - b) <= _CLOSE * max(1.0, abs(a)) if isinstance(a, float) else a == b
-
-
-def _is_one_price(name, a, b):
-    """Whether two times of an exit belong to one price: prices come every third of a minute."""
-    if name != "exit_time" or a.exit in {"stop", "target"}:
-        return False
-    return a.exit_time // (_MINUTE_MS // 3) == b.exit_time // (_MINUTE_MS // 3)
-
-
-def explain(offline, live):
-    """Every difference that latency made, and why."""
-    causes = {}
-    for key in sorted(offline.keys() | live.keys(), key=lambda k: (k[1], k[0])):
-        for cause in _causes(key, offline, live):
-            causes.setdefault(cause, []).append(key)
-    return causes
-
-
-def _causes(key, offline, live):
-    a, b = offline.get(key), live.get(key)
-    if a is None or b is None:
-        return [_cause_of_absence(key, live if a is None else offline, offline if a is None else live)]
-    found = []
-    if not _same(a.entry_price, b.entry_price):
-        found.append("entered at the last price when the order came, not at the open of the next bar")
-    if a.exit != b.exit or a.exit_time // _MINUTE_MS != b.exit_time // _MINUTE_MS:
-        found.append("left otherwise: stop and target stand off the price of entry decided on, and met another price")
-    elif not _same(a.exit_price, b.exit_price):
-        found.append("left at the price when the order came, not at the next one")
-    if not _same(a.quantity, b.quantity):
-        found.append("another size: the equity was another, after other results or at other prices")
-    if found or not compare({key: a}, {key: b}):
-        return found
-    if _same(a.exit_price, b.exit_price) and a.entry_time != b.entry_time:
-        return ["the same prices, later: the fill bears the time at which the order came"]
-    return [f"UNEXPLAINED: {compare({key: a}, {key: b})}"]
-
-
-def _cause_of_absence(key, has, lacks):
-    """A trade that only one side has: a position was in the way, or no slot was free."""
-    symbol, minute = key
-    for (other, _), t in lacks.items():
-        if other == symbol and t.entry_time // _MINUTE_MS <= minute <= t.exit_time // _MINUTE_MS:
-            return "not entered: the position before was still open, or was open longer"
-    open_then = sum(1 for t in lacks.values() if t.entry_time // _MINUTE_MS <= minute <= t.exit_time // _MINUTE_MS)
-    if open_then >= 3:
-        return "not entered: all slots were taken by other positions"
-    return f"UNEXPLAINED: {symbol} at {has[key].entry_time}"
+def _install_probe(folder):
+    """Make a distribution of `parity_probe` in a folder that is on PYTHONPATH."""
+    info = folder / "slt_parity-0.1.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: slt-parity\nVersion: 0.1\n")
+    (info / "entry_points.txt").write_text("[slt.features]\nwatched = slt_parity:Watched\n")
+    shutil.copyfile(Path(__file__).with_name("parity_probe.py"), folder / "slt_parity.py")
 
 
 async def carry_out(options):
@@ -323,24 +298,41 @@ async def carry_out(options):
 async def _compare_all(parity, options):
     backtest, paper = await parity.offline("backtest"), await parity.offline("paper")
     live = await parity.live("live", has_latency=False)
-    known = {k: t for k, t in backtest.items() if t.exit_time < parity.end}
-    again = {k: t for k, t in paper.items() if t.exit_time < parity.end}
-    print(f"{options.bars} bars of {options.symbols} symbols: trades closed in a back-test {len(known)}, ", end="")
-    print(f"in a paper run {len(again)}, live {len(live)}")
+    known, again = backtest.until(parity.end), paper.until(parity.end)
+    print(
+        f"{options.bars} bars of {options.symbols} symbols, seed {options.seed}: trades closed in a back-test ", end=""
+    )
+    print(f"{len(known.trades)}, in a paper run {len(again.trades)}, live {len(live.trades)}")
     differences = {"back-test / paper": compare(known, again), "back-test / live": compare(known, live)}
     for name, lines in differences.items():
         print(f"{name:<20} differences {len(lines)}")
-        for line in lines[:20]:
+        for line in lines:
             print(f"    {line}")
-    is_well = bool(known) and not any(differences.values())
+    is_well = bool(known.trades) and not any(differences.values())
     if options.latency:
         late = await parity.live("late", has_latency=True)
-        known = {k: t for k, t in backtest.items() if t.exit_time < parity.end}
-        same = sum(1 for k in known.keys() & late.keys() if not compare({k: known[k]}, {k: late[k]}))
-        print(f"with latency: trades {len(late)} of {len(known)}, equal {same}; the others by cause:")
-        for cause, keys in explain(known, late).items():
-            print(f"    {len(keys):>4}  {cause}")
-            is_well = is_well and not cause.startswith("UNEXPLAINED")
+        is_well = _tell_latency(backtest, paper, late, parity.end) and is_well
+    return is_well
+
+
+def _tell_latency(backtest, paper, late, end):
+    """Print every difference that latency made, and its cause; whether each has one."""
+    is_well = True
+    for name, offline in (("back-test", backtest), ("paper", paper)):
+        known = offline.until(end)
+        found = explain(known, late.until(end))
+        same = sum(1 for key in known.trades.keys() & late.trades.keys() if key not in found)
+        unknown = sum(cause.is_unknown for causes in found.values() for cause in causes)
+        print(f"{name} / live with latency: trades {len(known.trades)} / {len(late.until(end).trades)}, ", end="")
+        print(f"equal {same}, differing {len(found)}, without a known cause {unknown}")
+        is_well = is_well and not unknown
+        if name == "paper":
+            continue
+        for (symbol, closed), causes in found.items():
+            print(f"    {symbol} decided {closed}: {'; '.join(cause.text for cause in causes)}")
+        kinds = [cause.kind for causes in found.values() for cause in causes]
+        for kind in sorted(set(kinds), key=kinds.count, reverse=True):
+            print(f"    {kinds.count(kind):>4}  {kind}")
     return is_well
 
 
@@ -349,8 +341,7 @@ def main():
     parser.add_argument("--bars", type=int, default=240)
     parser.add_argument("--symbols", type=int, default=4)
     parser.add_argument("--seed", type=int, default=7)
-    parser.add_argument("--speed", type=float, default=120.0, help="market seconds per second between two stops")
-    parser.add_argument("--pause", type=float, default=0.06, help="seconds of silence after which a bar is over")
+    parser.add_argument("--speed", type=float, default=120.0, help="market seconds per second, with latency")
     parser.add_argument("--latency", action="store_true", help="also with latency, differences listed")
     sys.exit(0 if asyncio.run(carry_out(parser.parse_args())) else 1)
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from slt.market import Book
     from slt_sandbox.algo_orders import AlgoRecord
     from slt_sandbox.orders import OrderRecord
+    from slt_sandbox.position_margin import MarginMove
 
 __all__ = ["Account", "Income", "TradeRow"]
 
@@ -85,9 +86,11 @@ class Account:
         updated: Last change of each symbol's position, ms UTC.
         naked_since: Symbols whose position has less protection than its size, and since when, ms UTC.
         called: Symbols that a margin call was sent for.
+        margin_moves: Changes of isolated margins, oldest first.
         countdowns: When all orders of a symbol are cancelled, ms UTC.
         is_hedged: Hedge mode is set.
         is_multi_assets: Multi-assets mode is set.
+        addresses: Addresses that the key may be used from; empty = any.
     """
 
     api_key: str
@@ -108,6 +111,7 @@ class Account:
     updated: dict[str, int] = field(factory=dict)
     naked_since: dict[str, int] = field(factory=dict)
     called: set[str] = field(factory=set)
+    margin_moves: list[MarginMove] = field(factory=list)
     countdowns: dict[str, int] = field(factory=dict)
     is_hedged: bool = False
     is_multi_assets: bool = False

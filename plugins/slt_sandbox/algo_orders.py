@@ -9,6 +9,7 @@ from attrs import define
 
 from slt_sandbox.errors import refusal
 from slt_sandbox.orders import ALGO_TYPES, parse_side
+from slt_sandbox.price_match import NO_MATCH, parse_match
 
 if TYPE_CHECKING:
     from slt_sandbox.orders import OrderRecord
@@ -34,7 +35,7 @@ class AlgoRecord:
         type: One of `ALGO_TYPES`.
         time_in_force: As asked.
         quantity: Base units; 0 with `close_position`.
-        price: Limit price after the trigger; 0 = at market.
+        price: Limit price after the trigger; 0 = at market, or not matched yet.
         trigger_price: Price that sets it off; 0 for a trailing stop.
         activate_price: Price from which a trailing stop follows; 0 = at once.
         callback_rate: Distance of a trailing stop, percent.
@@ -50,6 +51,7 @@ class AlgoRecord:
         reason: Why it was rejected.
         is_active: A trailing stop follows the price.
         extreme: The best price it has seen since; 0 = none.
+        price_match: Level of the book that gives the price when it is triggered.
     """
 
     client_id: str
@@ -75,6 +77,7 @@ class AlgoRecord:
     reason: str = ""
     is_active: bool = False
     extreme: float = 0.0
+    price_match: str = NO_MATCH
 
     @property
     def is_open(self) -> bool:
@@ -85,6 +88,11 @@ class AlgoRecord:
     def is_in_book(self) -> bool:
         """Whether the book watches it; the others are watched by `slt_sandbox.triggers`."""
         return self.type in _CLOSING and not self.close_position
+
+    @property
+    def is_limit(self) -> bool:
+        """Whether it becomes a limit order."""
+        return self.type in _WITH_PRICE
 
     @property
     def is_stop(self) -> bool:
@@ -113,6 +121,7 @@ def parse_algo(params: Params) -> AlgoRecord:
     if close and "reduceOnly" in params:
         raise refusal(-1106, name="reduceOnly")
     zero = Decimal(0)
+    match = parse_match(params, is_limit=kind in _WITH_PRICE)
     trailing = kind == _TRAILING
     activate = params.decimal("activatePrice") if trailing and "activatePrice" in params else zero
     rate = params.decimal("callbackRate") if trailing else zero
@@ -125,7 +134,8 @@ def parse_algo(params: Params) -> AlgoRecord:
         type=kind,
         time_in_force=params.choice("timeInForce", _TIMES_IN_FORCE, -1115, "GTC"),
         quantity=zero if close else params.decimal("quantity"),
-        price=params.decimal("price") if kind in _WITH_PRICE else zero,
+        price=params.decimal("price") if kind in _WITH_PRICE and match == NO_MATCH else zero,
+        price_match=match,
         trigger_price=zero if trailing else params.decimal("triggerPrice"),
         activate_price=activate,
         callback_rate=rate,

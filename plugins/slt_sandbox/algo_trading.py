@@ -9,6 +9,7 @@ from slt_sandbox.bookkeeping import raise_rejection
 from slt_sandbox.errors import MESSAGES, ApiError, refusal
 from slt_sandbox.filters import check_notional, check_price, check_quantity
 from slt_sandbox.numbers import number
+from slt_sandbox.price_match import NO_MATCH, match_price
 from slt_sandbox.triggers import first_trigger, follow
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class AlgoTrading:
             if price:
                 check_price(rules, price)
         if not algo.close_position:
-            check_quantity(rules, algo.quantity, is_market=not algo.price)
+            check_quantity(rules, algo.quantity, is_market=not algo.is_limit)
         reference = algo.price or algo.trigger_price
         if reference and not algo.reduce_only:
             check_notional(rules, algo.quantity, reference)
@@ -157,7 +158,9 @@ class AlgoTrading:
             return
         quantity = number(abs(held)) if algo.close_position else algo.quantity
         book_id = f"a{algo.algo_id}"
-        kind = OrderType.LIMIT if algo.price else OrderType.MARKET
+        if algo.price_match != NO_MATCH:
+            algo.price = match_price(algo.price_match, algo.side, point.price, self._market.rules[algo.symbol])
+        kind = OrderType.LIMIT if algo.is_limit else OrderType.MARKET
         events = self._account.book.submit(
             Order(
                 client_id=book_id,

@@ -47,7 +47,7 @@ def order_acknowledgement(order: OrderRecord) -> dict[str, Any]:
         "updateTime": order.update_time,
         "workingType": order.working_type,
         "priceProtect": False,
-        "priceMatch": "NONE",
+        "priceMatch": order.price_match,
         "selfTradePreventionMode": order.stp,
         "goodTillDate": order.good_till,
     }
@@ -55,7 +55,8 @@ def order_acknowledgement(order: OrderRecord) -> dict[str, Any]:
 
 def order_amended(order: OrderRecord) -> dict[str, Any]:
     """An order as modifying answers it."""
-    return order_acknowledgement(order) | {"pair": order.symbol}
+    named = {} if order.modify_id is None else {"modifyId": order.modify_id}
+    return order_acknowledgement(order) | {"pair": order.symbol} | named
 
 
 def order_row(order: OrderRecord) -> dict[str, Any]:
@@ -82,7 +83,7 @@ def _algo_base(algo: AlgoRecord) -> dict[str, Any]:
         "icebergQuantity": None,
         "selfTradePreventionMode": "EXPIRE_MAKER",
         "workingType": algo.working_type,
-        "priceMatch": "NONE",
+        "priceMatch": algo.price_match,
         "closePosition": algo.close_position,
         "priceProtect": algo.price_protect,
         "reduceOnly": algo.reduce_only,

@@ -279,6 +279,7 @@ class Bookkeeper:
             book_id=book_id,
             algo_id=algo.algo_id,
             working_type=algo.working_type,
+            price_match=algo.price_match,
         )
         algo.order = order
         self.add_order(order)
@@ -304,7 +305,8 @@ class Bookkeeper:
         account.income.append(row)
         is_isolated = account.book.margin_type(payment.symbol) == "isolated"
         symbols = (payment.symbol,) if is_isolated else ()
-        account.emit(account_update(now, payment.time, account, "FUNDING_FEE", symbols, payment.symbol))
+        paid, symbol = -payment.amount, payment.symbol
+        account.emit(account_update(now, payment.time, account, "FUNDING_FEE", symbols, change=paid, funding=symbol))
         self._record("funding", payment.symbol, amount=payment.amount, rate=payment.rate)
 
     def watch_protection(self, symbol: str) -> None:

@@ -20,7 +20,7 @@ from slt_sandbox.payloads import (
     mini_ticker,
     ticker,
 )
-from slt_sandbox.tape import Candle
+from slt_sandbox.tape import CALENDAR, Candle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -45,6 +45,8 @@ _INTERVALS = {
     "12h": 43_200_000,
     "1d": 86_400_000,
 }
+_BY_CALENDAR = -1
+"""Stands for the length of the intervals of `CALENDAR`."""
 _CONTINUOUS = "_perpetual@continuousKline_"
 _EIGHT_HOURS_MS = 28_800_000
 
@@ -148,7 +150,10 @@ class Broadcast:
         tape = self._tapes[symbol]
         made = []
         for stream, name, length in self._wanted.get(symbol, ()):
-            candle = tape.candle if length == self._base else tape.longer(length)
+            if length == _BY_CALENDAR:
+                candle = tape.period(name)
+            else:
+                candle = tape.candle if length == self._base else tape.longer(length)
             if candle is not None and tape.candle is not None:
                 made.append(View(stream, name, candle, candle.close_time == tape.candle.close_time))
         return made
@@ -202,7 +207,9 @@ class Broadcast:
         for stream in self._hub.listened():
             lower, _, kind = stream.replace(_CONTINUOUS, "@kline_").partition("@kline_")
             length = self._base if kind == self._base_name else _INTERVALS.get(kind, 0)
-            if lower in known and length >= self._base and length % self._base == 0:
+            if kind in CALENDAR:
+                length = _BY_CALENDAR
+            if lower in known and (length == _BY_CALENDAR or (length >= self._base and length % self._base == 0)):
                 self._wanted.setdefault(known[lower], []).append((stream, kind, length))
 
     # -- everything else -------------------------------------------------------------------------------------------

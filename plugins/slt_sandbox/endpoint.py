@@ -80,6 +80,7 @@ class Endpoint:
         security: `none`, `key` (API key) or `signed` (API key and signature).
         orders_10s: Orders counted against the ten seconds' limit; 0 = none.
         orders_1m: Orders counted against the minute's limit.
+        is_funding: Counted against the limit that the funding addresses share.
     """
 
     method: str
@@ -90,6 +91,7 @@ class Endpoint:
     security: str = "signed"
     orders_10s: int = 0
     orders_1m: int = 0
+    is_funding: bool = False
 
     def cost(self, params: Params) -> int:
         """Request weight of a call."""

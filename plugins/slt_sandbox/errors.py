@@ -53,6 +53,10 @@ MESSAGES = {
     -4061: "Order's position side does not match user's setting.",
     -4067: "Position side cannot be changed if there exists open orders.",
     -4068: "Position side cannot be changed if there exists position.",
+    -4049: "Add margin only support for isolated position.",
+    -4050: "Cross balance insufficient.",
+    -4051: "Isolated balance insufficient.",
+    -4054: "Cannot add position margin: position is 0.",
     -4108: "Symbol is on delivering or delivered or settling or closed or pre-trading.",
     -4116: "ClientOrderId is duplicated.",
     -4120: "Order type not supported for this endpoint. Please use the Algo Order API endpoints instead.",
@@ -71,7 +75,15 @@ MESSAGES = {
     "be recorded in the order history.",
     -5024: "Symbol is not in trading status. Order amendment is not permitted.",
     -5025: "Only limit order is supported.",
+    -5026: "Exceed maximum modify order limit.",
     -5027: "No need to modify the order.",
+    -5029: "Order's notional must be no smaller than {notional} (unless you choose reduce only).",
+    -5037: "Invalid price match.",
+    -5038: "Price match only supports order type: LIMIT, STOP AND TAKE_PROFIT.",
+    -5039: "Invalid self trade prevention mode.",
+    -5040: "The goodTillDate timestamp must be greater than the current time plus 600 seconds.",
+    -5041: "No depth matches this BBO order.",
+    -5047: "The original order is not reduce only.",
 }
 """Text per code, as the exchange words it."""
 

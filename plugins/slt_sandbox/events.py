@@ -71,10 +71,12 @@ def order_trade_update(
         "ss": 0,
         "rp": plain(trade.realised if trade else 0.0),
         "V": order.stp,
-        "pm": "NONE",
+        "pm": order.price_match,
         "gtd": order.good_till,
         "er": str(order.expiry),
     }
+    if execution == "AMENDMENT" and order.modify_id is not None:
+        body["M"] = order.modify_id
     if trade:
         body |= {"N": asset, "n": plain(trade.fee)}
     return {"e": "ORDER_TRADE_UPDATE", "E": now, "T": time, "o": body}
@@ -100,7 +102,14 @@ def trade_lite(now: int, time: int, order: OrderRecord, trade: TradeRow) -> dict
 
 
 def account_update(
-    now: int, time: int, account: Account, cause: str, symbols: tuple[str, ...] = (), funding: str = ""
+    now: int,
+    time: int,
+    account: Account,
+    cause: str,
+    symbols: tuple[str, ...] = (),
+    *,
+    change: float = 0.0,
+    funding: str = "",
 ) -> dict[str, Any]:
     """The wallet changed, and perhaps positions.
 
@@ -110,12 +119,13 @@ def account_update(
         account: As it is after the change.
         cause: The exchange's word, as `ORDER` or `FUNDING_FEE`.
         symbols: Symbols whose position changed.
+        change: What the balance changed by other than profit and commission, quote currency.
         funding: Symbol of a funding fee.
     """
     book = account.book
     body: dict[str, Any] = {
         "m": cause,
-        "B": [{"a": account.asset, "wb": money(book.wallet), "cw": money(book.cross_wallet), "bc": "0"}],
+        "B": [{"a": account.asset, "wb": money(book.wallet), "cw": money(book.cross_wallet), "bc": money(change)}],
         "P": [_position(account, symbol) for symbol in symbols],
     }
     if funding:
@@ -161,7 +171,7 @@ def algo_update(now: int, time: int, algo: AlgoRecord) -> dict[str, Any]:
         "p": plain(algo.price),
         "V": "EXPIRE_MAKER",
         "wt": algo.working_type,
-        "pm": "NONE",
+        "pm": algo.price_match,
         "cp": algo.close_position,
         "pP": algo.price_protect,
         "R": algo.reduce_only,

@@ -35,7 +35,7 @@ class Exchange:
     Matching, margin, funding and liquidation are those of `slt.market.Book`, one book an account; accounts do not trade
     with each other. What is simpler than on the real exchange: the last price stands in for the mark price, with no
     depth behind it; hedge mode and multi-assets mode can be set, but in hedge mode no order is taken (-4061); there is
-    one margin asset, USDT; raising the leverage frees no margin of an open position; price matching is refused.
+    one margin asset, USDT; raising the leverage frees no margin of an open position.
 
     Args:
         rules: Trading rules per symbol, fees and slippage included.

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from aiohttp import web
+from attrs import frozen
 
 from slt_sandbox.errors import MESSAGES
 
-__all__ = ["refuse"]
+__all__ = ["LOST", "Refusal", "refuse"]
 
 _HTML = "<html><head><title>{0}</title></head><body><center><h1>{0}</h1></center></body></html>"
 _PAGES = {"http_403": "403 Forbidden", "http_502": "502 Bad Gateway"}
@@ -24,7 +27,44 @@ _UNAVAILABLE = {
 _UNKNOWN = "An unknown error occurred while processing the request."
 
 
-def refuse(name: str, left: float, now: int) -> web.Response:
+@frozen
+class Refusal:
+    """An answer in the exchange's place.
+
+    Attributes:
+        status: HTTP status.
+        code: The exchange's code; 0 = the answer is no JSON.
+        text: What it says; with no code the page, or nothing.
+        retry_after: Seconds for the Retry-After header; 0 = none.
+        is_lost: There is no answer: the connection breaks.
+    """
+
+    status: int
+    code: int = 0
+    text: str = ""
+    retry_after: int = 0
+    is_lost: bool = False
+
+    def as_response(self) -> web.Response:
+        """The answer to an HTTP request."""
+        if not self.code:
+            return web.Response(status=self.status, text=self.text or None, content_type="text/html")
+        headers = {"Retry-After": str(self.retry_after)} if self.retry_after else None
+        return web.json_response({"code": self.code, "msg": self.text}, status=self.status, headers=headers)
+
+    def as_frame(self) -> dict[str, Any]:
+        """The answer over the WebSocket API, which knows no pages: they become an unknown error of their status."""
+        return {
+            "status": self.status,
+            "error": {"code": self.code or -1000, "msg": self.text if self.code else _UNKNOWN},
+        }
+
+
+LOST = Refusal(500, is_lost=True)
+"""The connection breaks before an answer."""
+
+
+def refuse(name: str, left: float, now: int) -> Refusal:
     """Word a refusal.
 
     Args:
@@ -36,27 +76,23 @@ def refuse(name: str, left: float, now: int) -> web.Response:
         return _too_many(name, left, now)
     if name in _PAGES:
         title = _PAGES[name]
-        return web.Response(status=int(title[:3]), text=_HTML.format(title), content_type="text/html")
+        return Refusal(int(title[:3]), 0, _HTML.format(title))
     if name == "http_500":
-        return web.Response(status=500)
+        return Refusal(500)
     if name in _UNAVAILABLE:
-        return _json(503, -1000, _UNAVAILABLE[name])
+        return Refusal(503, -1000, _UNAVAILABLE[name])
     code = -1007 if name == "http_408" else -int(name.rpartition("_")[2])
-    return _json({-1008: 503, -1007: 408}.get(code, 400), code, _text_of(code))
+    return Refusal({-1008: 503, -1007: 408}.get(code, 400), code, _text_of(code))
 
 
-def _too_many(name: str, left: float, now: int) -> web.Response:
-    headers = {"Retry-After": str(max(1, int(left + 0.999)))}
+def _too_many(name: str, left: float, now: int) -> Refusal:
+    wait = max(1, int(left + 0.999))
     if name == "http_429":
         text = "Too many requests; current limit of IP(127.0.0.1) is 2400 requests per minute."
-        return _json(429, -1003, text, headers)
+        return Refusal(429, -1003, text, wait)
     until = now + int(left * 1_000)
     text = f"Way too many requests; IP(127.0.0.1) banned until {until}. Please use the websocket for live updates."
-    return _json(418, -1003, text, headers)
-
-
-def _json(status: int, code: int, text: str, headers: dict[str, str] | None = None) -> web.Response:
-    return web.json_response({"code": code, "msg": text}, status=status, headers=headers)
+    return Refusal(418, -1003, text, wait)
 
 
 def _text_of(code: int) -> str:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from aiohttp import web
 
+    from slt_sandbox.fault_answers import Refusal
+
 __all__ = ["FaultPoints", "NoFaults"]
 
 
@@ -32,6 +34,24 @@ class FaultPoints(Protocol):
         """
         ...
 
+    async def before_frame(self, token: int, method: str, path: str, given: dict[str, str]) -> Refusal | None:
+        """As `before_rest`, for a request over the WebSocket API.
+
+        Args:
+            token: The same before and after, and no other request's.
+            method: HTTP method of the REST request that it stands for.
+            path: Path of that.
+            given: Its parameters.
+
+        Returns:
+            The answer in the exchange's place; None = the exchange answers.
+        """
+        ...
+
+    async def after_frame(self, token: int, method: str, path: str, given: dict[str, str]) -> Refusal | None:
+        """As `after_rest`: the answer to send instead of the exchange's; None = the exchange's own."""
+        ...
+
     async def order_user_events(self, events: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Give the user events to push, in this order; may wait, drop, repeat or reorder them.
 
@@ -53,6 +73,16 @@ class NoFaults:
         """Send the answer as it is."""
         del request
         return response
+
+    async def before_frame(self, token: int, method: str, path: str, given: dict[str, str]) -> Refusal | None:
+        """Let the exchange answer."""
+        del token, method, path, given
+        return None
+
+    async def after_frame(self, token: int, method: str, path: str, given: dict[str, str]) -> Refusal | None:
+        """Send the answer as it is."""
+        del token, method, path, given
+        return None
 
     async def order_user_events(self, events: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Push the events as they are."""

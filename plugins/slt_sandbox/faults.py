@@ -7,15 +7,17 @@ import json
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
-from aiohttp import web
 from attrs import evolve
 
 from slt_sandbox.broadcast import Push
-from slt_sandbox.fault_answers import refuse
+from slt_sandbox.fault_answers import LOST, refuse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from aiohttp import web
+
+    from slt_sandbox.fault_answers import Refusal
     from slt_sandbox.fault_rules import FaultRule, Schedule
     from slt_sandbox.tape import Candle
 
@@ -131,47 +133,54 @@ class Faults:
 
     async def before_rest(self, request: web.Request, method: str, path: str) -> web.StreamResponse | None:
         """See `slt_sandbox.fault_points.FaultPoints.before_rest`."""
+        given = await _parameters(request) if self.schedule.has("request") else {}
+        return _to_rest(request, await self.before_frame(id(request), method, path, given))
+
+    async def after_rest(self, request: web.Request, response: web.StreamResponse) -> web.StreamResponse:
+        """See `slt_sandbox.fault_points.FaultPoints.after_rest`."""
+        given = await _parameters(request) if self.schedule.has("answer") else {}
+        refusal = await self.after_frame(id(request), request.method, request.path, given)
+        return _to_rest(request, refusal) or response
+
+    async def before_frame(self, token: int, method: str, path: str, given: dict[str, str]) -> Refusal | None:
+        """See `slt_sandbox.fault_points.FaultPoints.before_frame`."""
         loop = asyncio.get_running_loop()
         for name, until in list(self._refusing.items()):
             if loop.time() < until:
                 return refuse(name, until - loop.time(), self._wall())
             del self._refusing[name]
-        if not self.schedule.has("request"):
-            return None
-        given = await _parameters(request)
-        rules = self.schedule.request_strikes("request", self._clock(), method, path, given.get("symbol", ""))
-        for rule in rules:
+        symbol = given.get("symbol", "")
+        for rule in self.schedule.request_strikes("request", self._clock(), method, path, symbol):
             if rule.name == "error_1008" and (method == "DELETE" or _reduces_risk(given)):
                 continue
-            self._note(rule.name, given.get("symbol", ""), f"{method} {path}")
+            self._note(rule.name, symbol, f"{method} {path}")
             if rule.name in _IN_DOUBT and self.schedule.draw():
-                self._doubtful[id(request)] = rule.name
-                continue
-            if rule.name == "request_late":
+                self._doubtful[token] = rule.name
+            elif rule.name == "request_late":
                 await asyncio.sleep(rule.wait)
-                continue
-            if rule.name == "request_lost":
-                return _break(request)
-            if rule.name in {"http_429", "http_418"}:
-                self._refusing[rule.name] = loop.time() + rule.wait
-            return refuse(rule.name, rule.wait, self._wall())
+            else:
+                return self._refuse(rule)
         return None
 
-    async def after_rest(self, request: web.Request, response: web.StreamResponse) -> web.StreamResponse:
-        """See `slt_sandbox.fault_points.FaultPoints.after_rest`."""
-        name = self._doubtful.pop(id(request), None)
+    def _refuse(self, rule: FaultRule) -> Refusal:
+        if rule.name == "request_lost":
+            return LOST
+        if rule.name in {"http_429", "http_418"}:
+            self._refusing[rule.name] = asyncio.get_running_loop().time() + rule.wait
+        return refuse(rule.name, rule.wait, self._wall())
+
+    async def after_frame(self, token: int, method: str, path: str, given: dict[str, str]) -> Refusal | None:
+        """See `slt_sandbox.fault_points.FaultPoints.after_frame`."""
+        name = self._doubtful.pop(token, None)
         if name is not None:
             return refuse(name, 0.0, self._wall())
-        if not self.schedule.has("answer"):
-            return response
-        given = await _parameters(request)
         symbol = given.get("symbol", "")
-        for rule in self.schedule.request_strikes("answer", self._clock(), request.method, request.path, symbol):
-            self._note(rule.name, symbol, f"{request.method} {request.path}")
+        for rule in self.schedule.request_strikes("answer", self._clock(), method, path, symbol):
+            self._note(rule.name, symbol, f"{method} {path}")
             if rule.name == "answer_lost":
-                return _break(request)
+                return LOST
             await asyncio.sleep(rule.wait)
-        return response
+        return None
 
     # -- user events -----------------------------------------------------------------------------------------------
 
@@ -249,8 +258,10 @@ def _reduces_risk(given: dict[str, str]) -> bool:
     return "true" in {given.get("reduceOnly", "").lower(), given.get("closePosition", "").lower()}
 
 
-def _break(request: web.Request) -> web.StreamResponse:
-    """Drop a request's connection without a word; what is given back never arrives."""
-    if request.transport is not None:
+def _to_rest(request: web.Request, refusal: Refusal | None) -> web.StreamResponse | None:
+    """The answer to a request; where it is to be lost, its connection is dropped without a word."""
+    if refusal is None:
+        return None
+    if refusal.is_lost and request.transport is not None:
         request.transport.abort()
-    return web.Response(status=500)
+    return refusal.as_response()

@@ -47,7 +47,8 @@ class Ledger(list[LedgerEntry]):
     * `opened`, `closed` (client_id, quantity): a position began or ended.
     * `naked` (quantity): a position has less protection by stops than its size; `covered` (quantity, naked_ms): it has
       enough again, or is closed.
-    * `funding` (amount, rate); `status` (status) of a symbol.
+    * `funding` (amount, rate); `margin` (amount, type): moved to (1) or from (2) an isolated position.
+    * `status` (status) of a symbol.
     * `kline_request` (path); `limited` (code): refused with 429; `banned` (until); `listen_key` (action).
     """
 

@@ -13,6 +13,7 @@ __all__ = ["Limits", "rate_limits"]
 
 _MINUTE_MS = 60_000
 _TEN_SECONDS_MS = 10_000
+_FIVE_MINUTES_MS = 300_000
 
 
 def rate_limits(settings: ExchangeSettings) -> list[dict[str, object]]:
@@ -59,6 +60,7 @@ class Limits:
     def __init__(self, settings: ExchangeSettings) -> None:
         self._settings = settings
         self._weights: dict[str, _Window] = {}
+        self._funding: dict[str, _Window] = {}
         self._refusals: dict[str, _Window] = {}
         self._orders: dict[str, tuple[_Window, _Window]] = {}
         self._bans: dict[str, int] = {}
@@ -88,12 +90,25 @@ class Limits:
         used = window.add(now, weight)
         if used <= self._settings.weight_per_minute:
             return used
+        raise self._too_many(address, now, self._settings.weight_per_minute, window)
+
+    def use_funding(self, address: str, now: int) -> None:
+        """Count a request about funding rates: they have a limit of their own, and no weight.
+
+        Raises:
+            ApiError: 429 over the limit, and a ban after too many of these.
+        """
+        window = self._funding.setdefault(address, _Window(_FIVE_MINUTES_MS))
+        if window.add(now, 1) > self._settings.funding_per_5m:
+            raise self._too_many(address, now, self._settings.funding_per_5m, window)
+
+    def _too_many(self, address: str, now: int, limit: int, window: _Window) -> ApiError:
         refused = self._refusals.setdefault(address, _Window(_MINUTE_MS)).add(now, 1)
         if refused > self._settings.ban_after:
             self.ban(address, now + self._settings.ban_ms)
-            raise _banned(address, now + self._settings.ban_ms, now)
-        error = refusal(-1003, limit=self._settings.weight_per_minute)
-        raise ApiError(error.code, error.text, retry_after=window.seconds_left(now))
+            return _banned(address, now + self._settings.ban_ms, now)
+        error = refusal(-1003, limit=limit)
+        return ApiError(error.code, error.text, retry_after=window.seconds_left(now))
 
     def used_weight(self, address: str, now: int) -> int:
         """Weight an address has used in this minute."""

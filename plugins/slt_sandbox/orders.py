@@ -8,15 +8,26 @@ from typing import TYPE_CHECKING
 from attrs import define, frozen
 
 from slt_sandbox.errors import refusal
+from slt_sandbox.price_match import NO_MATCH, parse_match
 
 if TYPE_CHECKING:
     from slt_sandbox.params import Params
 
-__all__ = ["ALGO_TYPES", "OPEN_STATES", "OrderRecord", "OrderRequest", "parse_order", "parse_side"]
+__all__ = [
+    "ALGO_TYPES",
+    "OPEN_STATES",
+    "Amendment",
+    "OrderRecord",
+    "OrderRequest",
+    "parse_amendment",
+    "parse_order",
+    "parse_side",
+]
 
 ALGO_TYPES = ("STOP", "STOP_MARKET", "TAKE_PROFIT", "TAKE_PROFIT_MARKET", "TRAILING_STOP_MARKET")
 OPEN_STATES = frozenset({"NEW", "PARTIALLY_FILLED"})
 _TIMES_IN_FORCE = ("GTC", "IOC", "FOK", "GTX", "GTD")
+_SELF_TRADES = ("NONE", "EXPIRE_TAKER", "EXPIRE_MAKER", "EXPIRE_BOTH")
 _MIN_LIFE_MS = 600_000
 
 
@@ -30,7 +41,8 @@ class OrderRequest:
         type: `LIMIT` or `MARKET`.
         time_in_force: `GTC`, `IOC`, `FOK`, `GTX` or `GTD`.
         quantity: Base units.
-        price: Limit price; 0 for a market order.
+        price: Limit price; 0 for a market order, and until it is matched.
+        price_match: Level of the book that gives the price; `NO_MATCH` = the order names it.
         client_id: The client's own; empty = the exchange makes one.
         reduce_only: May only shrink a position.
         wants_result: The answer waits for the first fill.
@@ -49,6 +61,26 @@ class OrderRequest:
     wants_result: bool
     good_till: int
     stp: str
+    price_match: str = NO_MATCH
+
+
+@frozen(kw_only=True)
+class Amendment:
+    """What a working limit order is to become.
+
+    Attributes:
+        quantity: Base units, those filled already included.
+        price: Limit price; 0 until it is matched.
+        price_match: Level of the book that gives the price; `NO_MATCH` = the request names it.
+        reduce_only: Asked to be reduce-only, which only an order that is so already may be.
+        modify_id: The client's own name for the change; None = none.
+    """
+
+    quantity: Decimal
+    price: Decimal
+    price_match: str = NO_MATCH
+    reduce_only: bool = False
+    modify_id: int | None = None
 
 
 @define(eq=False, kw_only=True)
@@ -78,6 +110,8 @@ class OrderRecord:
         stp: Self-trade prevention mode.
         expiry: Why it expired, as the user stream tells.
         edits: Times it was modified.
+        price_match: Level of the book that gave the price.
+        modify_id: The client's name for the last change; None = none.
     """
 
     order_id: int
@@ -102,6 +136,8 @@ class OrderRecord:
     stp: str = "EXPIRE_MAKER"
     expiry: int = 0
     edits: int = 0
+    price_match: str = NO_MATCH
+    modify_id: int | None = None
 
     @property
     def is_open(self) -> bool:
@@ -144,19 +180,35 @@ def parse_order(params: Params, now: int) -> OrderRequest:
     in_force = params.choice("timeInForce", _TIMES_IN_FORCE, -1115, None if is_limit else "GTC")
     good_till = params.whole("goodTillDate") if in_force == "GTD" else 0
     if in_force == "GTD" and good_till <= now + _MIN_LIFE_MS:
-        raise refusal(-1130, name="goodTillDate")
-    if params.text("priceMatch", "NONE") != "NONE":
-        raise refusal(-1130, name="priceMatch")
+        raise refusal(-5040)
+    match = parse_match(params, is_limit=is_limit)
     return OrderRequest(
         symbol=params.text("symbol"),
         side=side,
         type=kind,
         time_in_force=in_force,
         quantity=params.decimal("quantity"),
-        price=params.decimal("price") if is_limit else Decimal(0),
+        price=params.decimal("price") if is_limit and match == NO_MATCH else Decimal(0),
+        price_match=match,
         client_id=params.client_id("newClientOrderId"),
         reduce_only=params.flag("reduceOnly"),
         wants_result=params.choice("newOrderRespType", ("ACK", "RESULT"), -1130, "ACK") == "RESULT",
         good_till=good_till,
-        stp=params.text("selfTradePreventionMode", "EXPIRE_MAKER"),
+        stp=params.choice("selfTradePreventionMode", _SELF_TRADES, -5039, "EXPIRE_MAKER"),
+    )
+
+
+def parse_amendment(params: Params) -> Amendment:
+    """Read what an order is to become.
+
+    Raises:
+        ApiError: A parameter is missing, wrong, or does not go with the others.
+    """
+    match = parse_match(params, is_limit=True)
+    return Amendment(
+        quantity=params.decimal("quantity"),
+        price=params.decimal("price") if match == NO_MATCH else Decimal(0),
+        price_match=match,
+        reduce_only=params.flag("reduceOnly"),
+        modify_id=params.whole("modifyId") if "modifyId" in params else None,
     )

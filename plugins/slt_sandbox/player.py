@@ -60,6 +60,7 @@ class PlayerSettings:
         close_delay_max_seconds: Most market time until then; 0 = at once, before the next bar's first price.
         wait_for_clients: Stream connections to wait for before the market begins; at least 1 where `speed` is 0.
         is_stepped: After each bar's closes wait until `Player.step` is called.
+        steps_prices: Where it is stepped, wait after each price too: five steps make a bar.
         pushes_empty: Push a bar without trades too, as a flat one; else nothing is said of it.
     """
 
@@ -69,6 +70,7 @@ class PlayerSettings:
     close_delay_max_seconds: float = field(default=2.0, validator=ge(0.0))
     wait_for_clients: int = field(default=0, validator=ge(0))
     is_stepped: bool = False
+    steps_prices: bool = False
     pushes_empty: bool = False
 
 
@@ -127,6 +129,7 @@ class Player:
         self._running.set()
         self._steps = asyncio.Semaphore(0)
         self.is_between_bars = False
+        self.is_waiting = False
         self.on_row: list[Callable[[int], None]] = []
 
     async def play(self) -> None:
@@ -164,10 +167,18 @@ class Player:
         """Whether the market stands still."""
         return not self._running.is_set()
 
-    def step(self, bars: int = 1) -> None:
-        """Let a market that is stepped go on by so many bars."""
-        for _ in range(bars):
+    def step(self, count: int = 1) -> None:
+        """Let a market that is stepped go on, so many times over, to where it waits next."""
+        self.is_waiting = False
+        for _ in range(count):
             self._steps.release()
+
+    async def _wait_for_step(self) -> None:
+        """Stand still until a step is given; everything said so far is on its way to the clients."""
+        await self._hub.drained()
+        self.is_waiting = True
+        await self._steps.acquire()
+        self.is_waiting = False
 
     # -- what happens ----------------------------------------------------------------------------------------------
 
@@ -220,7 +231,7 @@ class Player:
             await self._hub.confirmed()
         if self.settings.is_stepped:
             self.is_between_bars = True
-            await self._steps.acquire()
+            await self._wait_for_step()
             self.is_between_bars = False
 
     def _tick(self, time: int) -> None:
@@ -255,7 +266,17 @@ class Player:
             if result is not None:
                 await result
             elif rank == _TRADE:
-                await (self._hub.drained() if not self.settings.speed else asyncio.sleep(0))
+                await self._after_price()
+
+    async def _after_price(self) -> None:
+        """Give way to the clients, as far as the pace asks for it."""
+        settings = self.settings
+        if settings.is_stepped and settings.steps_prices:
+            await self._wait_for_step()
+        elif settings.speed:
+            await asyncio.sleep(0)
+        else:
+            await self._hub.drained()
 
     async def _rows(self) -> AsyncIterator[tuple[Bars, int]]:
         """Every row of the feed from a day before the start."""

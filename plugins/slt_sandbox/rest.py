@@ -91,6 +91,8 @@ class _RestServer:
         now = exchange.wall()
         try:
             used = exchange.limits.use_weight(address, endpoint.cost(params), now)
+            if endpoint.is_funding:
+                exchange.limits.use_funding(address, now)
         finally:
             headers["X-MBX-USED-WEIGHT-1M"] = str(exchange.limits.used_weight(address, now))
         headers["X-MBX-USED-WEIGHT-1M"] = str(used)
@@ -110,6 +112,8 @@ class _RestServer:
             raise refusal(-2014)
         account = self._exchange.account(api_key)
         if account is None or "futures" not in account.permissions:
+            raise refusal(-2015)
+        if account.addresses and request.remote not in account.addresses:
             raise refusal(-2015)
         if endpoint.security == "signed":
             text, signature = signed_text(query, body)

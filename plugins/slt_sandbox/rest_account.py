@@ -20,6 +20,7 @@ from slt_sandbox.limits import rate_limits
 from slt_sandbox.market import ONBOARD_TIME
 from slt_sandbox.market_answers import brackets_of
 from slt_sandbox.numbers import plain
+from slt_sandbox.position_margin import change_margin, list_margin_moves
 
 __all__ = [
     "ENDPOINTS",
@@ -241,6 +242,8 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     _one("GET", "v1/symbolConfig", _symbol_config, 5),
     _one("POST", "v1/leverage", _set_leverage),
     _one("POST", "v1/marginType", _set_margin_type),
+    _one("POST", "v1/positionMargin", change_margin),
+    _one("GET", "v1/positionMargin/history", list_margin_moves),
     _one("GET", "v1/positionSide/dual", _position_mode, 30),
     _one("POST", "v1/positionSide/dual", _set_position_mode),
     _one("GET", "v1/multiAssetsMargin", _multi_assets, 30),

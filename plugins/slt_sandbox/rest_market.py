@@ -110,8 +110,10 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     _open("/fapi/v1/ticker/bookTicker", best_prices, 2, 5),
     _open("/fapi/v1/ticker/24hr", _day_ticker, 1, 40),
     _open("/fapi/v1/depth", levels, 10),
-    _open("/fapi/v1/fundingRate", _funding_rate, 1),
-    _open("/fapi/v1/fundingInfo", _funding_info, 1),
+    *(
+        Endpoint(method="GET", path=f"/fapi/v1/{name}", answer=answer, weight=0, security="none", is_funding=True)
+        for name, answer in (("fundingRate", _funding_rate), ("fundingInfo", _funding_info))
+    ),
     *(_open(f"/fapi/v1/{name}", _kline_refusal(f"/fapi/v1/{name}"), 5) for name in _KLINE_PATHS),
 )
 """Every endpoint of this module."""

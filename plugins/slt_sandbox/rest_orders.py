@@ -15,11 +15,13 @@ from slt_sandbox.answers import (
     trade_row,
 )
 from slt_sandbox.endpoint import Call, Endpoint
-from slt_sandbox.errors import ApiError, refusal
-from slt_sandbox.orders import parse_order
+from slt_sandbox.errors import MESSAGES, ApiError, refusal
+from slt_sandbox.orders import parse_amendment, parse_order
 from slt_sandbox.params import Params
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from slt_sandbox.orders import OrderRecord
 
 __all__ = ["ENDPOINTS", "amend_order", "cancel_algo", "cancel_order", "place_algo", "place_order", "query_order"]
@@ -32,8 +34,9 @@ _MAX_ROWS = 1_000
 
 def _check_side(call: Call) -> None:
     """Orders of hedge mode are not simulated: an account in it can place none."""
-    side = call.params.text("positionSide", "BOTH")
-    if side != "BOTH" or call.account.is_hedged:
+    if call.account.is_hedged:
+        raise ApiError(-4061, f"{MESSAGES[-4061]} The sandbox trades in one-way mode only: set dualSidePosition=false.")
+    if call.params.text("positionSide", "BOTH") != "BOTH":
         raise refusal(-4061)
 
 
@@ -57,10 +60,7 @@ def _test_order(call: Call) -> Any:
 def amend_order(call: Call) -> Any:
     """Give an order another quantity and price."""
     params = call.params
-    order = call.trading.amend(
-        call.symbol(), *_order_key(params), quantity=params.decimal("quantity"), price=params.decimal("price")
-    )
-    return order_amended(order)
+    return order_amended(call.trading.amend(call.symbol(), *_order_key(params), parse_amendment(params)))
 
 
 def _order_key(params: Params) -> tuple[int, str]:
@@ -107,17 +107,26 @@ def _all_orders(call: Call) -> Any:
 
 
 def _place_batch(call: Call) -> Any:
+    return _each(call, place_order)
+
+
+def _amend_batch(call: Call) -> Any:
+    return _each(call, amend_order)
+
+
+def _each(call: Call, act: Callable[[Call], Any]) -> Any:
+    """Answer the orders of a batch one by one: with what became of each, or why nothing did."""
     rows = call.params.rows("batchOrders")
     if not 0 < len(rows) <= _MAX_BATCH:
         raise refusal(-1130, name="batchOrders")
-    return [_one_of(call, row) for row in rows]
+    return [_one_of(call, row, act) for row in rows]
 
 
-def _one_of(call: Call, row: Any) -> Any:
+def _one_of(call: Call, row: Any, act: Callable[[Call], Any]) -> Any:
     try:
         if not isinstance(row, dict):
             raise refusal(-1130, name="batchOrders")
-        return place_order(Call(call.exchange, Params(row), call.account))
+        return act(Call(call.exchange, Params(row), call.account))
     except ApiError as error:
         return error.body
 
@@ -234,6 +243,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     _one("GET", "openOrders", _open_orders, weight=1, weight_of_all=40),
     _one("GET", "allOrders", _all_orders, weight=5),
     _one("POST", "batchOrders", _place_batch, weight=5, orders_10s=5, orders_1m=1),
+    _one("PUT", "batchOrders", _amend_batch, weight=5, orders_10s=5, orders_1m=1),
     _one("DELETE", "batchOrders", _cancel_batch),
     _one("DELETE", "allOpenOrders", _cancel_all),
     _one("POST", "countdownCancelAll", _countdown, weight=10),

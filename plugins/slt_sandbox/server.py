@@ -198,6 +198,7 @@ class Sandbox:
             "rows": player.rows,
             "is_over": player.is_over,
             "is_paused": player.is_paused,
+            "is_waiting": player.is_waiting,
             "symbols": {symbol: self.exchange.status(symbol) for symbol in self.market.symbols},
             "clients": [
                 {"client": c.number, "route": c.route, "streams": len(c.streams), "sent": c.sent, "silent": c.is_silent}
@@ -222,7 +223,7 @@ class Sandbox:
         return [
             *rest.routes(self.exchange, self.faults),
             *user_stream.routes(self.exchange, self.faults),
-            *ws_api.routes(self.exchange),
+            *ws_api.routes(self.exchange, self.faults),
             *self._sockets.routes(),
         ]
 

@@ -57,6 +57,7 @@ class SandboxConfig:
         close_delay_max_seconds: Most market time until then; 0 = at once.
         wait_for_clients: Stream connections to wait for before the market begins.
         stepped: After each candle wait for a step from the control desk; market orders then fill at the next price.
+        stepped_prices: Where it is stepped, wait after each of a candle's four prices too.
         pushes_empty: Push candles without trades too; else nothing is said of them.
         market_fill: Market orders fill `at_once` at the last price, or at the `next_point`, as in a back-test.
         fill_slices: Parts in which an order fills.
@@ -79,6 +80,7 @@ class SandboxConfig:
     close_delay_max_seconds: float = field(default=2.0, validator=[ge(0.0), le(10.0), _check_delays])
     wait_for_clients: int = field(default=0, validator=ge(0))
     stepped: bool = False
+    stepped_prices: bool = False
     pushes_empty: bool = False
     market_fill: str = field(default="at_once", validator=in_(("at_once", "next_point")))
     fill_slices: int = field(default=1, validator=and_(ge(1), le(100)))
@@ -125,6 +127,7 @@ class SandboxService:
                 close_delay_max_seconds=config.close_delay_max_seconds,
                 wait_for_clients=config.wait_for_clients,
                 is_stepped=config.stepped,
+                steps_prices=config.stepped_prices,
                 pushes_empty=config.pushes_empty,
             ),
             sockets=SocketSettings(life_hours=config.connection_hours),

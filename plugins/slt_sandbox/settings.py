@@ -22,6 +22,7 @@ class ExchangeSettings:
         check_timestamp: Refuse signed requests whose timestamp is outside recvWindow (-1021). Off where the market is
             played faster than a client's clock runs.
         weight_per_minute: Request weight an address may use in a minute.
+        funding_per_5m: Requests about funding rates an address may make in five minutes, over both addresses together.
         orders_per_10s: Orders an account may send in ten seconds.
         orders_per_minute: Orders an account may send in a minute.
         ban_after: Requests refused with 429 in one minute after which the address is banned (418).
@@ -38,6 +39,7 @@ class ExchangeSettings:
     liquidation_fee_fraction: float = field(default=0.015, validator=ge(0.0))
     check_timestamp: bool = True
     weight_per_minute: int = field(default=2_400, validator=ge(1))
+    funding_per_5m: int = field(default=500, validator=ge(1))
     orders_per_10s: int = field(default=300, validator=ge(1))
     orders_per_minute: int = field(default=1_200, validator=ge(1))
     ban_after: int = field(default=20, validator=ge(1))

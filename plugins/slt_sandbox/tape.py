@@ -4,19 +4,47 @@ from __future__ import annotations
 
 import math
 import zlib
+from calendar import monthrange
 from collections import deque
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from attrs import define, field, frozen
 
 from slt.market import bar_path
 
-__all__ = ["POINTS", "Bar", "Candle", "Rolling", "Tape", "merge", "trades_of"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["CALENDAR", "POINTS", "Bar", "Candle", "Rolling", "Tape", "merge", "trades_of"]
 
 POINTS = 4
 """Prices of a bar: open, nearer extreme, farther extreme, close."""
 _SHARES = (0.1, 0.4, 0.7, 1.0)
 """Share of a bar's volume that has traded once each of its prices has been seen."""
 _DAY_MS = 86_400_000
+_MONDAY = 4
+"""Day of the epoch from which weeks count: 1970-01-05."""
+
+
+def _three_days(day: int) -> tuple[int, int]:
+    return day - day % 3, 3
+
+
+def _week(day: int) -> tuple[int, int]:
+    return day - (day - _MONDAY) % 7, 7
+
+
+def _month(day: int) -> tuple[int, int]:
+    date = datetime.fromtimestamp(day * _DAY_MS / 1_000, UTC)
+    return day - date.day + 1, monthrange(date.year, date.month)[1]
+
+
+CALENDAR: dict[str, Callable[[int], tuple[int, int]]] = {"3d": _three_days, "1w": _week, "1M": _month}
+"""Intervals longer than a day: first day since 1970-01-01 of the period that a day is in, and the days of it.
+
+Three days count from 1970-01-01, weeks begin on Monday.
+"""
 
 
 @frozen
@@ -188,6 +216,7 @@ class Tape:
         self.interval_ms = interval_ms
         self.rolling = Rolling()
         self.candle: Candle | None = None
+        self._periods: dict[str, Candle] = {}
         self._next_id = 1 + zlib.crc32(symbol.encode()) % 1_000_000 * 1_000
 
     def grow(self, bar: Bar, step: int) -> Candle:
@@ -218,6 +247,8 @@ class Tape:
         if is_last:
             self._next_id = self.candle.last_id + 1
             self.rolling.add(self.candle)
+            for name in CALENDAR:
+                self._periods[name] = self._grown(name, self.candle)
         return self.candle
 
     def skip_trades(self, count: int) -> None:
@@ -240,6 +271,25 @@ class Tape:
         for candle in (*reversed(parts), current):
             made = merge(made, candle, opened, opened + interval_ms)
         return made
+
+    def period(self, name: str) -> Candle | None:
+        """The candle under way of an interval of `CALENDAR`, from what was played; None before the first trade."""
+        current = self.candle
+        if current is None:
+            return None
+        closed = self._periods.get(name)
+        if closed is not None and closed.last_id == current.last_id:
+            return closed
+        return self._grown(name, current)
+
+    def _grown(self, name: str, candle: Candle) -> Candle:
+        """The closed part of a period with one candle more, or a new period's first."""
+        first, days = CALENDAR[name](candle.open_time // _DAY_MS)
+        opened = first * _DAY_MS
+        before = self._periods.get(name)
+        if before is not None and before.open_time != opened:
+            before = None
+        return merge(before, candle, opened, opened + days * _DAY_MS)
 
     @property
     def last_price(self) -> float:

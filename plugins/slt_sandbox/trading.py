@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from attrs import evolve
+
 from slt.types import Order, OrderRole, OrderSide, OrderType, OrderUpdate, PricePoint
 from slt_sandbox.algo_trading import AlgoTrading
 from slt_sandbox.bookkeeping import Bookkeeper, raise_rejection
 from slt_sandbox.errors import ApiError, refusal
-from slt_sandbox.filters import check_notional, check_percent, check_price, check_quantity
-from slt_sandbox.numbers import number
+from slt_sandbox.filters import check_notional, check_opposite, check_percent, check_price, check_quantity
+from slt_sandbox.numbers import number, plain
 from slt_sandbox.orders import OrderRecord, OrderRequest
+from slt_sandbox.price_match import NO_MATCH, match_price
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from slt.types import Fill, FillCause
     from slt_sandbox.account import Account
     from slt_sandbox.market import Market
+    from slt_sandbox.orders import Amendment
 
 __all__ = ["Trading"]
 
@@ -51,6 +55,7 @@ class Trading:
             ApiError: Why not; nothing has changed then.
         """
         try:
+            request = self._priced(request)
             self._check(request)
             return self._take(request)
         except ApiError as error:
@@ -59,7 +64,16 @@ class Trading:
 
     def check(self, request: OrderRequest) -> None:
         """Judge an order without taking it (the test endpoint)."""
-        self._check(request)
+        self._check(self._priced(request))
+
+    def _priced(self, request: OrderRequest) -> OrderRequest:
+        """The order with the price that it left to the book."""
+        if request.price_match == NO_MATCH or request.symbol not in self._market.rules:
+            return request
+        return evolve(request, price=self._match(request.symbol, request.price_match, request.side))
+
+    def _match(self, symbol: str, mode: str, side: int) -> Decimal:
+        return match_price(mode, side, self._market.quotes[symbol].last, self._market.rules[symbol])
 
     def _check(self, request: OrderRequest) -> None:
         self._market.check_open(request.symbol, reduce_only=request.reduce_only)
@@ -69,6 +83,8 @@ class Trading:
         if is_limit:
             check_price(rules, request.price)
             check_percent(rules, request.side, request.price, last)
+        else:
+            check_opposite(rules, request.side, last)
         known = request.price if is_limit else None if last != last else number(last)  # noqa: PLR0124 - no price yet
         if known is not None and not request.reduce_only:
             check_notional(rules, request.quantity, known)
@@ -102,6 +118,7 @@ class Trading:
             book_id=f"o{order_id}",
             good_till=request.good_till,
             stp=request.stp,
+            price_match=request.price_match,
         )
         events = self._submit(order, request.quantity)
         self._keeper.add_order(order)
@@ -169,8 +186,10 @@ class Trading:
         self.account.book.cancel(order.symbol, order.book_id, self._market.clock())
         self._keeper.end_order(order, status, expiry)
 
-    def amend(self, symbol: str, order_id: int, client_id: str, quantity: Decimal, price: Decimal) -> OrderRecord:
+    def amend(self, symbol: str, order_id: int, client_id: str, wanted: Amendment) -> OrderRecord:
         """Give a working limit order another quantity and price; it loses its place in the queue.
+
+        One that has filled so much already, or may only rest and would take now, is cancelled.
 
         Raises:
             ApiError: Why not; the order works on as it was.
@@ -178,31 +197,47 @@ class Trading:
         order = self.find(symbol, order_id, client_id)
         if order is None or not order.is_open:
             raise refusal(-2013)
-        if order.type != "LIMIT":
-            raise refusal(-5025)
-        if (quantity, price) == (order.quantity, order.price):
-            raise refusal(-5027)
-        if order.edits >= _MAX_EDITS:
-            raise ApiError(-5026, "Exceed maximum modify order limit.")
-        rules = self._market.rules[symbol]
-        check_quantity(rules, quantity, is_market=False)
-        check_price(rules, price)
-        if float(quantity) <= order.executed:
+        price = wanted.price
+        if wanted.price_match != NO_MATCH:
+            price = self._match(symbol, wanted.price_match, order.side)
+        self._check_amendment(order, wanted, price)
+        last = self._market.quotes[symbol].last
+        would_take = order.time_in_force == "GTX" and order.side * (float(price) - last) >= 0
+        if float(wanted.quantity) <= order.executed or would_take:
             self._withdraw(order)
             return order
-        self._replace(order, quantity, price)
+        self._replace(order, wanted, price)
         return order
 
-    def _replace(self, order: OrderRecord, quantity: Decimal, price: Decimal) -> None:
+    def _check_amendment(self, order: OrderRecord, wanted: Amendment, price: Decimal) -> None:
+        if self._market.quotes[order.symbol].status != "TRADING":
+            raise refusal(-5024)
+        if order.type != "LIMIT":
+            raise refusal(-5025)
+        if wanted.reduce_only and not order.reduce_only:
+            raise refusal(-5047)
+        if (wanted.quantity, price) == (order.quantity, order.price):
+            raise refusal(-5027)
+        if order.edits >= _MAX_EDITS:
+            raise refusal(-5026)
+        rules = self._market.rules[order.symbol]
+        check_quantity(rules, wanted.quantity, is_market=False)
+        check_price(rules, price)
+        check_percent(rules, order.side, price, self._market.quotes[order.symbol].last)
+        if not order.reduce_only and wanted.quantity * price < rules.min_notional:
+            raise refusal(-5029, notional=plain(rules.min_notional))
+
+    def _replace(self, order: OrderRecord, wanted: Amendment, price: Decimal) -> None:
         account, old = self.account, (order.quantity, order.price)
         wallet = account.book.wallet
         account.book.cancel(order.symbol, order.book_id, self._market.clock())
         try:
-            events = self._resubmit(order, quantity, price)
+            events = self._resubmit(order, wanted.quantity, price)
         except ApiError:
             self._keeper.take(self._resubmit(order, *old), wallet)
             raise
         order.update_time = self._market.clock()
+        order.stp, order.price_match, order.modify_id = "NONE", wanted.price_match, wanted.modify_id
         self._keeper.amend_order(order)
         self._keeper.take(events, wallet)
 

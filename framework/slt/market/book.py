@@ -289,6 +289,22 @@ class Book(AccountDesk):
             [self._force(slot, quantity, self._account.bounded(slot, slot.last), 0.0, time, cause)] if quantity else []
         )
 
+    def move_margin(self, symbol: str, amount: float) -> None:
+        """Put money of the wallet behind an isolated position (above 0), or take some of its margin back (below 0).
+
+        Args:
+            symbol: Exchange name.
+            amount: Quote currency; the caller has seen to it that there is so much.
+
+        Raises:
+            BrokerError: The symbol has no isolated position.
+        """
+        slot = self._slot(symbol)
+        if not slot.quantity or not slot.is_isolated:
+            raise BrokerError(f"{symbol}: only an isolated position has a margin of its own")
+        slot.margin += amount
+        self._refresh(slot)
+
     def _force(self, slot: Slot, quantity: float, price: float, fee: float, time: int, cause: FillCause) -> Fill:
         self._trade_id += 1
         side, symbol = -slot.side, slot.rules.symbol

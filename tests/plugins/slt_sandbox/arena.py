@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from contextlib import asynccontextmanager
 
@@ -20,6 +21,8 @@ MINUTE = 60_000
 START = 1_704_067_200_000
 KEY, SECRET = "k" * 16, "s" * 16
 SYMBOLS = ("AAAUSDT", "BBBUSDT")
+WAIT = 25.0
+"""Longest wait for something that must come, seconds: a machine may be slow."""
 
 
 class GivenFeed:
@@ -105,23 +108,30 @@ def klines(symbols=SYMBOLS, interval="1m"):
     return [f"{symbol.lower()}@kline_{interval}" for symbol in symbols]
 
 
-async def frames(socket, count, seconds=10.0):
+async def frames(socket, count, seconds=WAIT):
     """So many frames, each as text."""
     async with asyncio.timeout(seconds):
         return [await socket.recv() for _ in range(count)]
 
 
-async def until_over(box, socket, seconds=20.0):
-    """Every frame's payload until the market is over and nothing more comes."""
+async def until(is_so, seconds=WAIT):
+    """Wait for something that no event tells of."""
+    async with asyncio.timeout(seconds):
+        while not is_so():  # noqa: ASYNC110 - as it says
+            await asyncio.sleep(0.01)
+
+
+async def until_over(box, socket, seconds=WAIT):
+    """Every frame's payload until the market is over, and then up to the answer to a last question."""
     made = []
     async with asyncio.timeout(seconds):
-        while True:
-            try:
-                async with asyncio.timeout(0.3):
-                    made.append(json.loads(await socket.recv()))
-            except TimeoutError:
-                if box.player.is_over:
-                    return [frame.get("data", frame) for frame in made]
+        while not box.player.is_over:
+            with contextlib.suppress(TimeoutError):
+                made.append(json.loads(await asyncio.wait_for(socket.recv(), 0.1)))
+        await socket.send('{"method":"LIST_SUBSCRIPTIONS","id":"last"}')
+        while (frame := json.loads(await socket.recv())).get("id") != "last":
+            made.append(frame)
+    return [frame.get("data", frame) for frame in made]
 
 
 def closed_bars(payloads, symbol=None):
@@ -149,7 +159,7 @@ def source_bars(feed, symbol):
 
 @asynccontextmanager
 async def http():
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as session:
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=WAIT)) as session:
         yield session
 
 

@@ -111,6 +111,11 @@ def floor():
 
 
 @pytest.fixture
+def new_rules():
+    return make_rules
+
+
+@pytest.fixture
 def new_floor():
     return Floor
 
@@ -155,7 +160,7 @@ class Server:
 
     async def until(self, condition):
         """Wait for something that a client's task brings about."""
-        async with asyncio.timeout(10.0):
+        async with asyncio.timeout(25.0):
             while not condition():  # noqa: ASYNC110 - what clients do sets no event of ours
                 await asyncio.sleep(0.01)
 

@@ -13,7 +13,7 @@ with warnings.catch_warnings():
     import ccxt
     import ccxt.pro as ccxtpro
 
-WAIT = 10.0
+WAIT = 25.0
 SYMBOL = "BTC/USDT:USDT"
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning:ccxt"),
@@ -49,6 +49,11 @@ _VERSIONS = [(side, version) for side in ("Public", "Private") for version in ("
 async def client(server):
     async with connect(server) as exchange:
         yield exchange
+
+
+def waits_for(client, word):
+    """Whether ccxt.pro waits for a message of a kind."""
+    return any(word in name for one in client.clients.values() for name in one.futures)
 
 
 async def test_ccxt_reads_markets_prices_and_account(server, client):
@@ -176,7 +181,7 @@ async def test_ccxt_watches_its_orders_balance_and_trades(server, client):
         seen = [(order["id"], order["status"]) for order in await watching]
         filling = asyncio.create_task(client.watch_my_trades(SYMBOL))
         balance = asyncio.create_task(client.watch_balance())
-        await asyncio.sleep(0.05)
+        await server.until(lambda: all(waits_for(client, word) for word in ("myTrades", "balance")))
         server.to(94.0)
         trades, money = await filling, await balance
 

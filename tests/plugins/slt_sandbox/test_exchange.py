@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from slt.errors import BrokerError
 from slt.types import FundingRates
 from slt_sandbox.errors import ApiError
-from slt_sandbox.orders import parse_order
+from slt_sandbox.orders import Amendment, parse_amendment, parse_order
 from slt_sandbox.params import Params
 
 
@@ -138,6 +138,12 @@ def test_partly_filled_limit_order_is_cancelled_with_what_it_has(new_floor):
         ({"kind": "LIMIT", "price": "99", "timeInForce": "FOK"}, -5021),
         ({"kind": "LIMIT", "price": "99", "timeInForce": "ODD"}, -1115),
         ({"newClientOrderId": "x" * 37}, -4015),
+        ({"kind": "LIMIT", "price": "99", "timeInForce": "GTD", "goodTillDate": 1_800_000_600_000}, -5040),
+        ({"selfTradePreventionMode": "ODD"}, -5039),
+        ({"kind": "LIMIT", "priceMatch": "ODD"}, -5037),
+        ({"kind": "LIMIT", "priceMatch": "OPPONENT_10"}, -5037),
+        ({"priceMatch": "QUEUE"}, -5038),
+        ({"kind": "LIMIT", "price": "99", "priceMatch": "QUEUE"}, -1106),
         ({"side": "SELL", "reduceOnly": "true"}, -2022),
         ({"closePosition": "true"}, -4136),
     ],
@@ -185,20 +191,107 @@ def test_cancelling_what_is_gone_is_refused(floor):
 def test_amended_order_works_at_its_new_price(floor):
     order = floor.order("BUY", "1", "LIMIT", price="95", newClientOrderId="e")
     floor.words()
-    floor.desk.amend("BTCUSDT", order.order_id, "", Decimal(2), Decimal(97))
+    floor.desk.amend("BTCUSDT", order.order_id, "", Amendment(quantity=Decimal(2), price=Decimal(97)))
     floor.exchange.flush()
     told = floor.words()
     floor.to(96.0)
 
     assert told == [("order", "e", "AMENDMENT", "NEW")]
     assert (order.status, order.average, order.executed) == ("FILLED", 97.0, 2.0)
-    assert refused(floor.desk.amend, "BTCUSDT", order.order_id, "", Decimal(2), Decimal(97)) == -2013
+    assert (
+        refused(floor.desk.amend, "BTCUSDT", order.order_id, "", Amendment(quantity=Decimal(2), price=Decimal(97)))
+        == -2013
+    )
+
+
+@pytest.mark.parametrize(
+    ("mode", "side", "price"),
+    [
+        ("OPPONENT", "BUY", "100.1"),
+        ("OPPONENT", "SELL", "99.9"),
+        ("OPPONENT_5", "BUY", "100.5"),
+        ("QUEUE", "BUY", "99.9"),
+        ("QUEUE", "SELL", "100.1"),
+        ("QUEUE_20", "BUY", "98"),
+    ],
+)
+def test_price_match_takes_the_price_of_its_level(floor, mode, side, price):
+    order = floor.order(side, "1", "LIMIT", priceMatch=mode)
+
+    assert (f"{order.price.normalize():f}", order.price_match) == (price, mode)
+    assert order.status == ("FILLED" if mode.startswith("OPPONENT") else "NEW")
+    assert {e["o"]["pm"] for e in floor.events if e["e"] == "ORDER_TRADE_UPDATE"} == {mode}
+
+
+def test_price_match_of_a_conditional_order_is_settled_when_it_triggers(floor):
+    floor.order("BUY", "1")
+    algo = floor.algo("SELL", "STOP", quantity="1", triggerPrice="98", priceMatch="QUEUE_5", reduceOnly="true")
+    before = algo.price
+    floor.to(97.0)
+
+    assert (before, float(algo.price), algo.order.status, algo.order.price_match) == (0, 98.5, "NEW", "QUEUE_5")
+
+
+def test_price_match_without_a_price_finds_no_level(new_floor):
+    assert refused(new_floor().order, "BUY", "1", "LIMIT", priceMatch="QUEUE") == -5041
+
+
+def test_market_order_whose_opposite_price_is_too_far_is_refused(new_floor, new_rules):
+    rules = {"BTCUSDT": new_rules("BTCUSDT", tick_size=Decimal(20), min_price=Decimal(0))}
+    floor = new_floor(rules=rules).to(100.0, gap=True)
+
+    assert (refused(floor.order, "BUY", "1"), refused(floor.order, "SELL", "1")) == (-4131, -4131)
+    assert floor.to(200.0).order("BUY", "1").status == "FILLED"
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"quantity": "1"}, -5027),
+        ({"quantity": "0.01"}, -5029),
+        ({"price": "120"}, -4016),
+        ({"reduceOnly": "true"}, -5047),
+        ({"price": "95.05"}, -1111),
+    ],
+)
+def test_amendment_that_breaks_a_rule_is_refused_with_its_code(floor, change, code):
+    order = floor.order("BUY", "1", "LIMIT", price="95")
+    wanted = parse_amendment(Params({"quantity": "1", "price": "95", **change}))
+
+    assert refused(floor.desk.amend, "BTCUSDT", order.order_id, "", wanted) == code
+    assert (order.status, order.quantity, order.price) == ("NEW", 1, 95)
+
+
+def test_amendment_while_the_symbol_does_not_trade_is_refused(floor):
+    order = floor.order("BUY", "1", "LIMIT", price="95")
+    floor.exchange.set_status("BTCUSDT", "HALT")
+
+    wanted = Amendment(quantity=Decimal(2), price=Decimal(95))
+    assert refused(floor.desk.amend, "BTCUSDT", order.order_id, "", wanted) == -5024
+
+
+def test_amendment_of_a_post_only_order_that_would_take_cancels_it(floor):
+    order = floor.order("BUY", "1", "LIMIT", price="95", timeInForce="GTX")
+    floor.desk.amend("BTCUSDT", order.order_id, "", Amendment(quantity=Decimal(1), price=Decimal(101)))
+
+    assert order.status == "CANCELED"
+    assert floor.account.open_orders == {}
+
+
+def test_amendment_is_matched_named_and_gives_up_self_trade_prevention(floor):
+    order = floor.order("BUY", "1", "LIMIT", price="95")
+    wanted = parse_amendment(Params({"quantity": "1", "priceMatch": "QUEUE", "modifyId": "77"}))
+    floor.desk.amend("BTCUSDT", order.order_id, "", wanted)
+    floor.exchange.flush()
+
+    told = floor.events[-1]["o"]
+    assert (told["x"], told["p"], told["pm"], told["M"], told["V"]) == ("AMENDMENT", "99.9", "QUEUE", 77, "NONE")
 
 
 def test_amendment_that_cannot_be_paid_leaves_the_order_as_it_was(floor):
     floor.account.book.set_leverage("BTCUSDT", 1)
     order = floor.order("BUY", "10", "LIMIT", price="95")
-    code = refused(floor.desk.amend, "BTCUSDT", order.order_id, "", Decimal(200), Decimal(95))
+    code = refused(floor.desk.amend, "BTCUSDT", order.order_id, "", Amendment(quantity=Decimal(200), price=Decimal(95)))
     floor.to(94.0)
 
     assert code == -2019
@@ -362,6 +455,7 @@ def test_funding_is_paid_and_told(new_floor):
     floor.to(100.0).to(100.0)
 
     assert floor.events[0]["a"]["S"] == "BTCUSDT"
+    assert [row["bc"] for row in floor.events[0]["a"]["B"]] == ["-0.1"]
     assert floor.words() == [("account", "FUNDING_FEE")]
     assert [(row.kind, row.amount) for row in floor.account.income] == [
         ("COMMISSION", pytest.approx(-0.05)),

@@ -17,7 +17,20 @@ from slt_sandbox.player import Player, PlayerSettings, bar_at
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from arena import DAY, MINUTE, START, SYMBOLS, GivenFeed, arena, client, closed_bars, klines, source_bars, until_over
+from arena import (
+    DAY,
+    MINUTE,
+    START,
+    SYMBOLS,
+    WAIT,
+    GivenFeed,
+    arena,
+    client,
+    closed_bars,
+    klines,
+    source_bars,
+    until_over,
+)
 
 
 class Tracks:
@@ -218,6 +231,23 @@ async def test_player_pushes_longer_candles_where_somebody_listens():
         assert float(k["v"]) == pytest.approx(bars.volume[part, 0].sum())
 
 
+@pytest.mark.parametrize(("interval", "days"), [("3d", [2, 3, 3]), ("1w", [7]), ("1M", [])])
+async def test_player_closes_candles_of_days_weeks_and_months_by_the_calendar(interval, days):
+    # From Monday 2024-01-01, the second of three days counted from 1970-01-01.
+    feed = GivenFeed(minutes=10 * 4, interval_ms=6 * 60 * MINUTE)
+    happened = (await played(feed, klines(interval=interval))).happened
+    mine = [h[2]["k"] for h in happened if h[0] == "push" and h[2]["s"] == SYMBOLS[0]]
+    closed, first, opened = [k for k in mine if k["x"]], 0, feed.bars.open[:, 0]
+    assert {k["i"] for k in mine} == {interval}
+    assert len(closed) == len(days)
+    for k, count in zip(closed, days, strict=True):
+        last = first + count * 4
+        assert (float(k["o"]), float(k["c"])) == (opened[first], feed.bars.close[last - 1, 0])
+        assert float(k["h"]) == feed.bars.high[first:last, 0].max()
+        assert k["T"] + 1 == START + last * 6 * 60 * MINUTE
+        first = last
+
+
 def test_bar_at_without_purchases_of_takers_takes_half_the_volume():
     feed = GivenFeed(minutes=2, taker=False, empty=[(1, 0)])
     bar = bar_at(feed.bars, 0, 0)
@@ -242,10 +272,12 @@ async def test_player_stands_still_while_nobody_reads_and_goes_on_after():
     async with arena(feed) as box:
         async with client(box, streams=klines()) as socket:
             await socket.recv()
-        await asyncio.sleep(0.2)
-        rows = box.player.rows
-        await asyncio.sleep(0.2)
-        assert box.player.rows == rows < 3_000
+        async with asyncio.timeout(WAIT):
+            rows = -1
+            while rows != box.player.rows:
+                rows = box.player.rows
+                await asyncio.sleep(0.2)
+        assert rows < 3_000
         async with client(box, streams=klines()) as socket:
             await socket.recv()
             while box.player.rows <= rows:
@@ -258,7 +290,7 @@ async def test_player_that_is_stepped_plays_one_bar_a_step():
         seen = []
         for bar in range(1, 4):
             while len(seen) < 2 * bar:
-                payload = json.loads(await asyncio.wait_for(socket.recv(), 5))["data"]
+                payload = json.loads(await asyncio.wait_for(socket.recv(), WAIT))["data"]
                 seen += closed_bars([payload])
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(socket.recv(), 0.1)
@@ -270,7 +302,8 @@ async def test_player_that_is_paused_stands_still():
     async with arena(GivenFeed(minutes=200), speed=6_000.0) as box, client(box, streams=klines()) as socket:
         await socket.recv()
         box.player.pause()
-        await asyncio.sleep(0.1)
+        for _ in range(20):  # what was under way comes to its end
+            await asyncio.sleep(0)
         rows, now = box.player.rows, box.exchange.clock()
         await asyncio.sleep(0.2)
         assert box.player.is_paused
@@ -278,7 +311,7 @@ async def test_player_that_is_paused_stands_still():
         assert box.exchange.clock() - now < MINUTE
         box.player.resume()
         while box.player.rows <= rows:
-            await asyncio.wait_for(socket.recv(), 5)
+            await asyncio.wait_for(socket.recv(), WAIT)
 
 
 async def test_player_at_a_pace_keeps_the_clock_beside_the_wall():
@@ -288,7 +321,7 @@ async def test_player_at_a_pace_keeps_the_clock_beside_the_wall():
         begun = loop.time()
         last = first
         while last < first + 10 * MINUTE:
-            last = json.loads(await asyncio.wait_for(socket.recv(), 5))["data"]["E"]
+            last = json.loads(await asyncio.wait_for(socket.recv(), WAIT))["data"]["E"]
         assert (
             loop.time() - begun >= 0.8
         )  # ten minutes at 600 a second are a second; never less, however slow the machine

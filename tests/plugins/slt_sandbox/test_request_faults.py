@@ -15,7 +15,22 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from arena import KEY, MINUTE, SECRET, SYMBOLS, GivenFeed, arena, client, frames, http, klines, post, ws_url
+from arena import (
+    KEY,
+    MINUTE,
+    SECRET,
+    SYMBOLS,
+    WAIT,
+    GivenFeed,
+    arena,
+    client,
+    frames,
+    http,
+    klines,
+    post,
+    until,
+    ws_url,
+)
 
 A = SYMBOLS[0]
 HEADERS = {"X-MBX-APIKEY": KEY}
@@ -44,12 +59,6 @@ async def buy(box, **more):
     )
 
 
-async def until(is_so):
-    async with asyncio.timeout(5):
-        while not is_so():  # noqa: ASYNC110 - the market does not tell
-            await asyncio.sleep(0.01)
-
-
 async def test_order_at_market_between_two_bars_fills_at_the_open_of_the_next():
     feed = GivenFeed(minutes=30)
     async with Started(feed=feed, speed=6_000.0, delays=(0, 0), is_stepped=True) as box:
@@ -65,7 +74,7 @@ async def test_order_at_market_between_two_bars_fills_at_the_open_of_the_next():
 async def test_request_that_is_late_is_carried_out_all_the_same():
     async with Started("request_late path=/fapi/v1/order method=POST seconds=0.4") as box:
         buying = asyncio.create_task(buy(box, newClientOrderId="late"))
-        await asyncio.sleep(0.15)
+        await until(lambda: list(box.exchange.ledger.of("fault")))  # the request is here, and waits
         assert taken(box) == []
         assert (await buying)[0] == 200
         assert taken(box) == ["late"]
@@ -137,12 +146,13 @@ async def test_throttling_lets_orders_through_that_reduce_risk():
 
 
 async def test_too_many_requests_lasts_and_says_how_long():
-    async with Started("http_429 seconds=1") as box:
+    async with Started("http_429 seconds=4") as box:
         status, body, headers = await call(box, "GET", "/fapi/v3/balance")
-        assert (status, body["code"], headers["Retry-After"]) == (429, -1003, "1")
+        assert (status, body["code"], headers["Retry-After"]) == (429, -1003, "4")
         assert (await call(box, "GET", "/fapi/v3/balance"))[0] == 429
-        await asyncio.sleep(1.1)
-        assert (await call(box, "GET", "/fapi/v3/balance"))[0] == 200
+        async with asyncio.timeout(WAIT):
+            while (await call(box, "GET", "/fapi/v3/balance"))[0] != 200:  # noqa: ASYNC110 - the answer is the event
+                await asyncio.sleep(0.2)
 
 
 async def test_ban_tells_until_when():
@@ -159,6 +169,24 @@ async def test_firewall_answers_with_a_page():
         assert status == 403
         assert body.startswith("<html>")
         assert headers["Content-Type"].startswith("text/html")
+
+
+async def test_conditional_order_that_would_trigger_at_once_is_refused():
+    stop = {"algoType": "CONDITIONAL", "symbol": A, "side": "SELL", "type": "STOP_MARKET", "quantity": 1}
+    async with Started("error_2021") as box:
+        stop["triggerPrice"] = f"{box.exchange.last_price(A) * 0.9:.2f}"
+        assert (await buy(box))[0] == 200  # not about these
+        answers = [await call(box, "POST", "/fapi/v1/algoOrder", **stop, clientAlgoId=f"s{n}") for n in range(2)]
+        assert [(status, body.get("code")) for status, body, _ in answers] == [(400, -2021), (200, None)]
+        assert [entry.detail["client_id"] for entry in box.exchange.ledger.of("algo")] == ["s1"]
+
+
+async def test_answer_that_is_late_comes_after_what_it_tells_of():
+    async with Started("answer_late path=/fapi/v1/order method=POST seconds=0.5") as box:
+        buying = asyncio.create_task(buy(box, newClientOrderId="slow"))
+        await until(lambda: taken(box) == ["slow"])
+        assert not buying.done()
+        assert (await buying)[0] == 200
 
 
 @pytest.mark.parametrize(("fault", "is_taken"), [("answer_lost", True), ("request_lost", False)])
@@ -184,7 +212,7 @@ async def user_stream(box, session):
     return await session.ws_connect(f"{ws_url(box, '/private/ws/')}{key}")
 
 
-async def hear(socket, word, seconds=5.0):
+async def hear(socket, word, seconds=WAIT):
     """Names of the events up to the first of a kind."""
     heard = []
     async with asyncio.timeout(seconds):
@@ -193,14 +221,14 @@ async def hear(socket, word, seconds=5.0):
     return heard
 
 
-async def everything(socket):
-    """Every event until none comes any more."""
-    heard = []
-    while True:
-        try:
-            heard.append(json.loads((await socket.receive(timeout=0.4)).data))
-        except TimeoutError:
-            return heard
+async def up_to_fill(socket, count):
+    """Every event up to the one that tells of a fill for the last of so many times."""
+    heard, fills = [], 0
+    async with asyncio.timeout(WAIT):
+        while fills < count:
+            heard.append(await socket.receive_json())
+            fills += heard[-1]["e"] == "ORDER_TRADE_UPDATE" and heard[-1]["o"]["x"] == "TRADE"
+    return heard
 
 
 async def order_of_ack_and_fill(box):
@@ -236,7 +264,7 @@ async def test_user_events_twice():
     async with Started("user_duplicate") as box, http() as session:
         socket = await user_stream(box, session)
         await buy(box)
-        heard = await everything(socket)
+        heard = await up_to_fill(socket, 2)
         half = len(heard) // 2
         assert half >= 2
         assert heard[half:] == heard[:half]
@@ -247,9 +275,10 @@ async def test_user_stream_that_is_silent_loses_events_and_then_speaks():
     async with Started("user_silent seconds=0.6") as box, http() as session:
         socket = await user_stream(box, session)
         await buy(box)
+        await until(lambda: list(box.exchange.ledger.of("fault")))
         with pytest.raises(TimeoutError):
             await socket.receive(timeout=0.3)
-        await asyncio.sleep(0.5)
+        await until(lambda: asyncio.get_running_loop().time() > box.faults._user_silent_until)
         await buy(box)
         assert await hear(socket, "ORDER_TRADE_UPDATE")
         await socket.close()
@@ -259,7 +288,7 @@ async def test_user_stream_that_is_cut_ends_without_a_word():
     async with Started() as box, http() as session:
         socket = await user_stream(box, session)
         await post(box, "/sandbox/faults", "user_cut")
-        assert (await socket.receive(timeout=5)).type in {aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR}
+        assert (await socket.receive(timeout=WAIT)).type in {aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR}
         assert socket.close_code == 1006
 
 
@@ -290,7 +319,7 @@ async def test_position_is_closed_by_the_exchange(fault, prefix):
         await buy(box)
         await hear(socket, "ORDER_TRADE_UPDATE")
         box._world.turn()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(WAIT):
             while True:
                 event = await socket.receive_json()
                 if event["e"] == "ORDER_TRADE_UPDATE" and event["o"]["c"].startswith(prefix):
@@ -310,15 +339,16 @@ async def test_delisting_settles_positions_and_ends_trading():
 
 async def test_halt_ends_after_its_time():
     async with Started(speed=3_000.0) as box:
+        box.player.pause()
         await post(box, "/sandbox/faults", f"halt symbol={A} seconds=600")
         assert box.state()["symbols"][A] == "PRE_SETTLE"
-        async with asyncio.timeout(10):
-            while box.state()["symbols"][A] != "TRADING":  # noqa: ASYNC110 # the server has no event for it
-                await asyncio.sleep(0.05)
+        box.player.resume()
+        await until(lambda: box.state()["symbols"][A] == "TRADING")
 
 
 async def test_listing_keeps_a_symbol_shut_until_it_is_due():
-    async with Started(f"listing symbol={A} after_seconds=600", speed=3_000.0) as box:
+    rules = [f"listing symbol={A} after_seconds=600"]
+    async with arena(LONG["feed"], speed=3_000.0, faults=rules, wait_for_clients=1) as box:
         assert box.state()["symbols"][A] == "PENDING_TRADING"
         async with client(box, streams=klines([A])) as socket:
             first = json.loads((await frames(socket, 1))[0])["data"]
@@ -355,7 +385,7 @@ async def test_algo_update_after_the_events_of_the_order_it_set_off():
         socket = await user_stream(box, session)
         box.player.resume()
         heard = []
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(WAIT):
             while not any(e["e"] == "ALGO_UPDATE" and e["o"]["X"] == "FINISHED" for e in heard):
                 heard.append(await socket.receive_json())
         words = [e["e"] for e in heard]

@@ -139,7 +139,13 @@ async def test_hedge_mode_is_set_and_then_no_order_is_taken(call):
     assert (await call("POST", "/fapi/v1/positionSide/dual", dualSidePosition="true"))["code"] == 200
     assert (await call("POST", "/fapi/v1/positionSide/dual", dualSidePosition="true"))["code"] == -4059
     assert await call("GET", "/fapi/v1/positionSide/dual") == {"dualSidePosition": True}
-    assert (await call("POST", "/fapi/v1/order", **ORDER))["code"] == -4061
+    for side in ("BOTH", "LONG", "SHORT"):
+        refusal = await call("POST", "/fapi/v1/order", **ORDER, positionSide=side)
+        assert refusal["code"] == -4061
+        assert "one-way mode only" in refusal["msg"]
+    assert (await call("POST", "/fapi/v1/positionSide/dual", dualSidePosition="false"))["code"] == 200
+    assert (await call("POST", "/fapi/v1/order", **ORDER, positionSide="LONG"))["code"] == -4061
+    assert (await call("POST", "/fapi/v1/order", **ORDER, positionSide="BOTH"))["status"] == "NEW"
 
 
 async def test_settings_that_an_order_or_position_blocks_are_refused(call):
@@ -166,6 +172,47 @@ async def test_batches_mix_orders_and_refusals(call):
 
     assert [row.get("clientOrderId", row.get("code")) for row in placed] == ["a", -4003, "b"]
     assert [row.get("status", row.get("code")) for row in cancelled] == ["CANCELED", -2011]
+
+
+async def test_batch_of_changes_mixes_orders_and_refusals(call):
+    for name in ("a", "b"):
+        await call("POST", "/fapi/v1/order", **ORDER | {"newClientOrderId": name})
+    one = {"symbol": "BTCUSDT", "side": "BUY", "quantity": "2", "price": "94"}
+    rows = [{"origClientOrderId": "a", **one}, {"origClientOrderId": "nobody", **one}, {**one}, "odd"]
+    rows.append({"origClientOrderId": "b", **one, "modifyId": 7})
+    changed = await call("PUT", "/fapi/v1/batchOrders", batchOrders=json.dumps(rows))
+
+    assert (call.headers["X-MBX-ORDER-COUNT-10S"], call.headers["X-MBX-ORDER-COUNT-1M"]) == ("7", "3")
+    assert [row.get("clientOrderId", row.get("code")) for row in changed] == ["a", -2013, -1102, -1130, "b"]
+    assert [(row["price"], row["origQty"], row.get("modifyId")) for row in (changed[0], changed[4])] == [
+        ("94", "2", None),
+        ("94", "2", 7),
+    ]
+    assert (await call("PUT", "/fapi/v1/batchOrders", batchOrders=json.dumps(rows * 2)))["code"] == -1130
+
+
+async def test_margin_moves_to_an_isolated_position_and_back(call):
+    move = {"symbol": "BTCUSDT", "amount": "3", "type": "1"}
+    cross = await call("POST", "/fapi/v1/positionMargin", **move)
+    await call("POST", "/fapi/v1/marginType", symbol="BTCUSDT", marginType="ISOLATED")
+    flat = await call("POST", "/fapi/v1/positionMargin", **move)
+    await call("POST", "/fapi/v1/order", **{**ORDER, "type": "MARKET", "price": "", "timeInForce": ""})
+    (before,) = await call("GET", "/fapi/v3/positionRisk", symbol="BTCUSDT")
+    call.floor.words()
+    added = await call("POST", "/fapi/v1/positionMargin", **move)
+    told = [event["a"]["m"] for event in call.floor.events]
+    (after,) = await call("GET", "/fapi/v3/positionRisk", symbol="BTCUSDT")
+    poor = await call("POST", "/fapi/v1/positionMargin", **{**move, "amount": "100000"})
+    bare = await call("POST", "/fapi/v1/positionMargin", **{**move, "amount": "3.5", "type": "2"})
+    taken = await call("POST", "/fapi/v1/positionMargin", **{**move, "type": "2"})
+    rows = await call("GET", "/fapi/v1/positionMargin/history", symbol="BTCUSDT")
+
+    assert [answer["code"] for answer in (cross, flat, poor, bare)] == [-4049, -4054, -4050, -4051]
+    assert (added["code"], added["type"], added["amount"], taken["code"]) == (200, 1, 3.0, 200)
+    assert told == ["MARGIN_TRANSFER"]
+    assert float(after["isolatedWallet"]) == float(before["isolatedWallet"]) + 3
+    assert float(after["liquidationPrice"]) < float(before["liquidationPrice"])
+    assert [(row["type"], row["amount"]) for row in rows] == [(1, "3"), (2, "3")]
 
 
 async def test_symbols_of_any_script_are_taken(new_floor):
@@ -210,6 +257,23 @@ async def test_orders_over_the_limit_are_refused_until_the_window_ends(new_floor
 
     assert (second["code"], status, call.status) == (-1015, 429, 200)
     assert len(floor.account.orders) == 2
+
+
+async def test_requests_about_funding_share_a_limit_of_their_own(new_floor):
+    floor = new_floor(funding_per_5m=3)
+    async with Caller(floor) as call:
+        for path in ("fundingRate", "fundingInfo", "fundingRate"):
+            await call("GET", f"/fapi/v1/{path}", signed=False)
+            assert (call.status, call.headers["X-MBX-USED-WEIGHT-1M"]) == (200, "0")
+        refusal = await call("GET", "/fapi/v1/fundingInfo", signed=False)
+        status, wait = call.status, int(call.headers["Retry-After"])
+        await call("GET", "/fapi/v1/time", signed=False)
+        other = call.status
+        floor.time += 300_000
+        await call("GET", "/fapi/v1/fundingRate", signed=False)
+
+    assert (refusal["code"], status, other, call.status) == (-1003, 429, 200, 200)
+    assert 0 < wait <= 300
 
 
 def test_limits_count_each_address_and_account_by_itself():

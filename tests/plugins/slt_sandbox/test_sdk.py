@@ -146,6 +146,13 @@ async def test_sdk_orders_live_from_placing_to_cancelling(server, sdk):
     changed = await sdk(
         "modify_order", symbol="BTCUSDT", side="BUY", quantity=0.6, price=94.0, orig_client_order_id="slt-1"
     )
+    batch = await sdk(
+        "modify_multiple_orders",
+        batch_orders=[
+            {"symbol": "BTCUSDT", "side": "BUY", "quantity": 0.7, "price": 93, "origClientOrderId": "slt-1"},
+            {"symbol": "BTCUSDT", "side": "BUY", "quantity": 0.7, "price": 93, "origClientOrderId": "nobody"},
+        ],
+    )
     cancelled = await sdk("cancel_order", symbol="BTCUSDT", orig_client_order_id="slt-1")
     queried = await sdk("query_order", symbol="BTCUSDT", orig_client_order_id="slt-1")
 
@@ -153,6 +160,7 @@ async def test_sdk_orders_live_from_placing_to_cancelling(server, sdk):
     assert margin.code == 200
     assert (limit.status, limit.orig_qty, limit.price) == ("NEW", "0.5", "95")
     assert (changed.status, changed.orig_qty, changed.price) == ("NEW", "0.6", "94")
+    assert (batch[0].orig_qty, batch[0].price, batch[1].code) == ("0.7", "93", -2013)
     assert (cancelled.status, queried.status, queried.avg_price) == ("CANCELED", "CANCELED", "0")
 
 
@@ -204,6 +212,18 @@ async def test_sdk_with_wrong_keys_is_refused(server, caplog, changes, error, te
 
     with pytest.raises(error, match=text):
         await sdk("account_information_v3")
+
+
+async def test_sdk_matches_prices_and_moves_margin(sdk):
+    await sdk("change_margin_type", symbol="BTCUSDT", margin_type="ISOLATED")
+    order = {"symbol": "BTCUSDT", "side": "BUY", "type": "LIMIT", "quantity": 0.5, "time_in_force": "GTC"}
+    taken = await sdk("new_order", **order, price_match="OPPONENT", new_order_resp_type="RESULT")
+    rests = await sdk("new_order", **order, price_match="QUEUE")
+    moved = await sdk("modify_isolated_position_margin", symbol="BTCUSDT", amount=2.0, type=1)
+    (row,) = await sdk("get_position_margin_change_history", symbol="BTCUSDT")
+
+    assert (taken.status, taken.price, rests.price, rests.price_match) == ("FILLED", "100.1", "99.9", "QUEUE")
+    assert (moved.code, moved.amount, row.amount, row.type) == (200, 2.0, "2", 1)
 
 
 async def test_sdk_refusal_carries_the_code(sdk):

@@ -16,7 +16,7 @@ from slt_sandbox.streams import SocketSettings
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from arena import SYMBOLS, GivenFeed, arena, client, frames, get, klines, until_over, ws_url
+from arena import SYMBOLS, GivenFeed, arena, client, frames, get, klines, until, until_over, ws_url
 
 FIRST = SYMBOLS[0].lower()
 LONG = {"feed": GivenFeed(minutes=5_000), "speed": 3_000.0}
@@ -187,17 +187,18 @@ async def test_a_connection_is_cut_when_its_hours_are_over():
 
 
 async def test_a_client_that_never_answers_a_ping_is_cut():
-    limits = SocketSettings(ping_seconds=0.2, pong_seconds=0.3)
+    limits = SocketSettings(ping_seconds=0.2, pong_seconds=4.0)
     running = arena(GivenFeed(minutes=5_000), speed=60.0, sandbox={"sockets": limits})
     async with running as box, client(box, streams=klines()) as socket:
-        await asyncio.sleep(2.2)
+        (connection,) = box.hub.connections.values()
+        heard, hear = [], connection.heard_pong
+        connection.heard_pong = lambda word: (heard.append(word), hear(word))
+        await until(lambda: len(heard) >= 3)
         await socket.send('{"method":"LIST_SUBSCRIPTIONS","id":1}')  # pings were answered: it lives
         while "id" not in json.loads(await socket.recv()):
             pass
         socket.transport.pause_reading()
-        async with asyncio.timeout(10):
-            while box.hub.connections:  # noqa: ASYNC110 # the server has no event for it
-                await asyncio.sleep(0.05)
+        await until(lambda: not box.hub.connections)
         socket.transport.abort()
     assert "no pong" in [e.detail["detail"] for e in box.exchange.ledger.of("stream")]
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+from datetime import date as date_type
 from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slt_sandbox.tape import POINTS, Bar, Rolling, Tape, merge, trades_of
+from slt_sandbox.tape import CALENDAR, POINTS, Bar, Rolling, Tape, merge, trades_of
 
 MINUTE = 60_000
+HOUR = 3_600_000
 DAY = 86_400_000
 prices = st.floats(0.01, 1e5)
 
@@ -82,6 +84,42 @@ def test_longer_candle_is_what_its_bars_come_to(given_bars, minutes):
         seen.append(candle)
 
 
+@pytest.mark.parametrize(
+    ("name", "date", "first", "days"),
+    [
+        ("1w", "2026-11-22", "2026-11-16", 7),
+        ("1w", "2026-11-23", "2026-11-23", 7),
+        ("1M", "2024-02-29", "2024-02-01", 29),
+        ("1M", "2026-12-31", "2026-12-01", 31),
+        ("3d", "1970-01-06", "1970-01-04", 3),
+    ],
+)
+def test_calendar_knows_the_period_of_a_day(name, date, first, days):
+    def number(text):
+        return date_type.fromisoformat(text).toordinal() - date_type(1970, 1, 1).toordinal()
+
+    assert CALENDAR[name](number(date)) == (number(first), days)
+
+
+@pytest.mark.parametrize("name", CALENDAR)
+def test_period_candle_is_what_its_bars_come_to(name):
+    tape, start, seen = Tape("X", 6 * HOUR), 1_704_067_200_000, []  # 2024-01-01, a Monday
+    for number in range(40 * 4):
+        opened = start + number * 6 * HOUR
+        bar = Bar(opened, opened + 6 * HOUR, 10.0 + number, 12.0 + number, 9.0 - number / 1e3, 11.0, 5.0, 2.0, 9)
+        for step in range(POINTS):
+            candle = tape.grow(bar, step)
+            first, days = CALENDAR[name](opened // DAY)
+            parts = [c for c in seen if c.open_time >= first * DAY] + [candle]
+            made = tape.period(name)
+            assert (made.open_time, made.close_time) == (first * DAY, (first + days) * DAY)
+            assert (made.open, made.close) == (parts[0].open, candle.close)
+            assert (made.high, made.low) == (max(c.high for c in parts), min(c.low for c in parts))
+            assert made.volume == pytest.approx(math.fsum(c.volume for c in parts))
+            assert (made.first_id, made.last_id) == (parts[0].first_id, candle.last_id)
+        seen.append(candle)
+
+
 @settings(max_examples=30)
 @given(bars(40), st.integers(1, 600))
 def test_rolling_is_what_a_walk_over_the_last_day_finds(given_bars, spread):
@@ -101,6 +139,7 @@ def test_rolling_of_nothing_knows_no_extremes():
     assert math.isnan(Rolling().low)
     assert math.isnan(Tape("X", MINUTE).last_price)
     assert Tape("X", MINUTE).longer(5 * MINUTE) is None
+    assert Tape("X", MINUTE).period("1w") is None
 
 
 def test_merge_of_one_candle_takes_its_values():
