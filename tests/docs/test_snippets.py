@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import re
 import shlex
@@ -14,6 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from slt.cli.root import root
+from slt.config import KERNEL_SECTIONS
 from slt.hookspecs import KINDS
 
 ROOT = Path(__file__).parents[2]
@@ -103,7 +105,7 @@ def test_toml_block_parses_and_a_whole_config_passes_the_check(path, attributes,
     tables = tomllib.loads(body)
     plugins = tables.get("plugins", {})
     if "build-system" in tables or not {"feed", "strategies", "sizer"} <= plugins.keys():
-        assert set(tables) <= {"build-system", "project", "tool", "plugins", *KINDS, "notices"}
+        assert set(tables) <= {"build-system", "project", "tool", *KERNEL_SECTIONS, *KINDS}
         return
     monkeypatch.chdir(third_party.parent)
     Path("shown.toml").write_text(body, encoding="utf-8")
@@ -280,6 +282,32 @@ def test_every_gate_is_in_the_table_and_every_shadowed_one_is_named():
     text = DOCUMENTS["docs/explanation/learning.md"].read_text(encoding="utf-8")
     shadows = text.partition("## Shadows")[2].partition("\n## ")[0]
     assert set(re.findall(r"`(\w+)`", shadows)) >= SHADOWED
+
+
+def words_of_the_code():
+    """Every text in the code, with what is filled in at run time as `…`."""
+    for folder in ("framework", "plugins", "notifiers"):
+        for path in (ROOT / folder).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    yield node.value
+                elif isinstance(node, ast.JoinedStr):
+                    yield "".join(str(part.value) if isinstance(part, ast.Constant) else "…" for part in node.values)
+
+
+def test_lines_under_troubleshooting_are_those_that_slt_says():
+    page = DOCUMENTS["docs/how-to/troubleshooting.md"].read_text(encoding="utf-8")
+    first_cells = re.findall(r"^\| (.*?) \|", page, re.MULTILINE)
+    shown = {line for cell in first_cells if not cell.startswith("gate ") for line in re.findall(r"`([^`]+)`", cell)}
+    strangers = {"Invalid API-key, IP, or permissions", "password authentication failed", "--fresh", "services"}
+    spoken = "\n".join(words_of_the_code())
+    unsaid = {
+        line
+        for line in shown - strangers
+        if not re.fullmatch(r"code -\d+", line) and not all(part.strip(" :") in spoken for part in line.split("…"))
+    }
+    assert not unsaid
+    assert len(shown) > 30
 
 
 def test_exits_are_shown_in_the_order_of_the_shipped_config():
