@@ -115,6 +115,7 @@ class Account:
     countdowns: dict[str, int] = field(factory=dict)
     is_hedged: bool = False
     is_multi_assets: bool = False
+    addresses: frozenset[str] = frozenset()
     listeners: list[Callable[[list[dict[str, Any]]], None]] = field(factory=list, repr=False)
     _pending: list[dict[str, Any]] = field(factory=list, repr=False)
 
