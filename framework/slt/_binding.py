@@ -28,10 +28,12 @@ async def _nothing(*_: object, **__: object) -> None:
 
 
 _OPTIONAL: dict[str, Callable[..., Any] | None] = {
+    "slt_review_market": None,
     "slt_plan_connections": None,
     "slt_subscribe_streams": None,
     "slt_route_frame": None,
     "slt_decode_frame": None,
+    "slt_add_symbols": None,
     "slt_read_updates": None,
     "slt_read_account": None,
     "slt_diagnose_broker": None,

@@ -27,6 +27,7 @@ from slt.types import (
     Record,
     StrategyBlock,
     SymbolChange,
+    SymbolRules,
 )
 
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     "StartFit",
     "Store",
     "SubmitOrder",
+    "SymbolsJoined",
     "Tick",
     "UseModel",
     "View",
@@ -175,6 +177,21 @@ class AccountRead:
     account: AccountState
 
 
+@frozen(eq=False)
+class SymbolsJoined:
+    """More symbols are followed from here on: they are the last columns of every block that comes.
+
+    Attributes:
+        time: ms UTC.
+        symbols: Exchange names, in column order; those known already are passed over.
+        rules: Their trading rules; a symbol without is not traded.
+    """
+
+    time: int
+    symbols: tuple[str, ...]
+    rules: dict[str, SymbolRules]
+
+
 Event = (
     BarsClosed
     | PricePoint
@@ -189,6 +206,7 @@ Event = (
     | BrokerLink
     | BrokerAlert
     | SymbolChange
+    | SymbolsJoined
     | RunEnding
 )
 

@@ -8,8 +8,9 @@ they are the specification pluggy checks against and the types the kernel works 
 ======================  ====================  =======================================================
 entry-point group       contract              required hooks
 ======================  ====================  =======================================================
-``slt.feeds``           `FeedSpecs`           ``slt_describe_market``, ``slt_read_bars``; a live feed all
-``slt.brokers``         `BrokerSpecs`         all but the three of a live broker
+``slt.feeds``           `FeedSpecs`           ``slt_describe_market``, ``slt_read_bars``; a live feed all but
+                                              ``slt_review_market``
+``slt.brokers``         `BrokerSpecs`         all but the three of a live broker and ``slt_add_symbols``
 ``slt.storages``        `StorageSpecs`        open, write, read and close
 ``slt.caches``          `CacheSpecs`          all
 ``slt.features``        `FeatureSpecs`        all
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
         FundingPayment,
         Kline,
         MarketInfo,
+        MarketReview,
         Notice,
         Order,
         OrderUpdate,
@@ -129,6 +131,28 @@ class FeedSpecs(Protocol):
 
         *In back-test and live*: recorded feeds only. The live driver reads the same blocks one row at a time, paced by
         ``run.speed``.
+        """
+        ...
+
+    @hookspec
+    async def slt_review_market(self, symbols: tuple[str, ...]) -> MarketReview:
+        """Look at the market again: how the symbols stand that are followed, and which others are to be.
+
+        A feed may leave it out; then the symbols of the start are followed for as long as the run lasts.
+
+        **Called** by the driver of a live feed soon after the start, every ``feed.review_minutes`` and whenever the
+        feed's frames tell of a symbol that begins to trade.
+
+        **Args** `symbols`: those that are followed now, in column order.
+
+        **Returns** what was found: a `slt.types.SymbolChange` for each symbol asked about, and those that join. A
+        symbol that is gone is told as not tradable; one that is followed stays so while it trades.
+
+        **On error** raise `slt.errors.FeedError`; logged, and asked again later.
+
+        **Budget** network allowed; the driver sets a timeout. **Since** 0.2.
+
+        *In back-test and live*: live feeds only.
         """
         ...
 
@@ -226,6 +250,28 @@ class BrokerSpecs(Protocol):
         **Since** 0.1.
 
         *In back-test and live*: the same.
+        """
+        ...
+
+    @hookspec
+    async def slt_add_symbols(self, market: MarketInfo) -> Mapping[str, SymbolRules]:
+        """Make symbols tradable that were not there when the broker was opened, and tell their rules.
+
+        A broker may leave it out; then no symbol joins a run while it goes on.
+
+        **Called** by the driver when the feed has found symbols to follow, before their first bar.
+
+        **Args** `market`: as for `slt_open_broker`, of the joining symbols alone.
+
+        **Returns** rules per symbol, as `slt_open_broker`; one left out cannot be traded. Symbols known already are
+        told again, their orders and positions untouched.
+
+        **On error** raise `slt.errors.ConfigError` or `slt.errors.BrokerError`; logged, and tried again at the next
+        review.
+
+        **Budget** network allowed; the driver sets a timeout. **Since** 0.2.
+
+        *In back-test and live*: on live feeds only.
         """
         ...
 

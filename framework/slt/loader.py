@@ -46,6 +46,7 @@ __all__ = [
     "Installed",
     "Loaded",
     "Plugins",
+    "build_again",
     "build_plugins",
     "build_service",
     "find_plugins",
@@ -226,6 +227,20 @@ def build_plugins(settings: Settings) -> Plugins:
         services=tuple(made["services"]),
         sources=tuple(made["sources"]),
     )
+
+
+def build_again(loaded: Loaded[T]) -> Loaded[T]:
+    """Another instance of a plugin, with the options of the one that there is.
+
+    Raises:
+        PluginLoadError: It is not what it was when the run began.
+    """
+    kind = loaded.installed.kind
+    installed, cls = import_plugin(kind, loaded.installed.name)
+    manager = pluggy.PluginManager(PROJECT_NAME)
+    for spec in KINDS.values():
+        manager.add_hookspecs(spec)
+    return _build(manager, installed, cls, loaded.config)
 
 
 def build_service(

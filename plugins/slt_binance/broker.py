@@ -90,6 +90,23 @@ class BinanceBroker:
         return dict(survey.rules)
 
     @hookimpl
+    async def slt_add_symbols(self, market: MarketInfo) -> Mapping[str, SymbolRules]:
+        """Look at more symbols; see `slt.hookspecs.BrokerSpecs.slt_add_symbols`.
+
+        Raises:
+            ConfigError: Something is wrong that a person has to put right.
+            BrokerError: The exchange does not answer.
+        """
+        survey = Survey(self._client, self.config, market.symbols)
+        await survey.look()
+        _raise_problems(survey)
+        await _switch_used(self._client, survey, self.config.margin_type)
+        new = [symbol for symbol in survey.rules if symbol not in self._rules]
+        self._rules.update((symbol, survey.rules[symbol]) for symbol in new)
+        self._settings.take(new, survey.leverages, survey.margin_types)
+        return dict(survey.rules)
+
+    @hookimpl
     async def slt_submit_order(self, order: Order) -> list[Fill | OrderUpdate]:
         """Send an order; see `slt.hookspecs.BrokerSpecs.slt_submit_order`.
 

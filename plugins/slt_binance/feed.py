@@ -14,12 +14,12 @@ from slt import hookimpl
 from slt.candles import parse_interval
 from slt.errors import FeedError
 from slt.rules import parse_exchange_info
-from slt.types import ConnectionPlan, MarketInfo
+from slt.types import ConnectionPlan, MarketInfo, MarketReview
 from slt_binance.client import Client
 from slt_binance.endpoints import Endpoints
 from slt_binance.faults import ExchangeError
 from slt_binance.frames import decode_frame, kline_stream, route_frame, subscription_frames
-from slt_binance.universe import choose_symbols, read_volumes, tradable_symbols
+from slt_binance.universe import choose_symbols, coming_symbols, read_volumes, standing, tradable_symbols
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,6 +32,8 @@ __all__ = ["BinanceFeed", "BinanceFeedConfig"]
 
 _CONTRACTS = "!contractInfo"
 _MOST_STREAMS = 1_024
+_MOST_OF_TOP = 2
+"""How many times `top` symbols are followed at most: one that falls out of the top stays, for its positions."""
 _SYMBOL = re.compile(r"[^\s@!/a-z]+")
 _log = logging.getLogger(__name__)
 
@@ -52,8 +54,8 @@ class BinanceFeedConfig:
     Attributes:
         rest_url: Address of the REST API: the demo exchange; for real prices `https://fapi.binance.com`.
         stream_url: Address of the streams: the demo exchange; for real prices `wss://fstream.binance.com`.
-        symbols: Symbols to follow, in this order; empty = the `top` by quote volume.
-        top: How many symbols to follow where none are named.
+        symbols: Symbols to follow, in this order, each from when it trades; empty = the `top` by quote volume.
+        top: How many symbols to follow where none are named; what comes among them joins, up to twice as many.
         quote_asset: Only perpetuals quoted and margined in it.
         interval: Length of the candles.
         connections: Least number of connections that the streams are spread over.
@@ -79,7 +81,7 @@ class BinanceFeed:
 
     Symbols are named, or those with the greatest quote volume are taken. Candles come from the k-line streams alone:
     the REST API is asked for the list of symbols and the time, never for a candle. Listings, halts and delistings are
-    followed while it runs.
+    followed while it runs: at once by the stream of contract changes, and at every review of the market.
 
     Args:
         config: The options.
@@ -129,7 +131,37 @@ class BinanceFeed:
     slt_route_frame = staticmethod(hookimpl(route_frame))
     slt_decode_frame = staticmethod(hookimpl(decode_frame))
 
-    async def _look(self, resumed: tuple[str, ...]) -> MarketInfo:
+    @hookimpl
+    async def slt_review_market(self, symbols: tuple[str, ...]) -> MarketReview:
+        """Look at the list of symbols again; see `slt.hookspecs.FeedSpecs.slt_review_market`.
+
+        Raises:
+            FeedError: The exchange does not answer.
+        """
+        answer, time = await self._list()
+        changes = standing(answer, symbols, time)
+        joining = await self._newcomers(answer, symbols, sum(change.is_tradable for change in changes))
+        return MarketReview(changes, joining, parse_exchange_info(answer, symbols=frozenset(joining)))
+
+    async def _newcomers(self, answer: dict[str, Any], symbols: tuple[str, ...], trading: int) -> tuple[str, ...]:
+        """Symbols that trade now and are to be followed: named ones, or what has come among the `top`."""
+        config = self.config
+        tradable = tradable_symbols(answer, config.quote_asset)
+        if config.symbols:
+            return tuple(s for s in config.symbols if s in tradable and s not in symbols)
+        try:
+            ranked = self._rank(await read_volumes(config.stream_url, tradable, config.ticker_seconds))
+        except FeedError as error:
+            _log.warning("nobody joins at this review: %s", error)
+            return ()
+        new = tuple(symbol for symbol in ranked if symbol not in symbols)
+        room = max(0, _MOST_OF_TOP * config.top - trading)
+        if len(new) > room:
+            _log.warning("%d symbols have come among the top, there is room for %d of them", len(new), room)
+        return new[:room]
+
+    async def _list(self) -> tuple[dict[str, Any], int]:
+        """The exchange's list of symbols, and its time, ms UTC."""
         config = self.config
         client = Client(config.rest_url, None, timeout_seconds=config.request_timeout_seconds)
         try:
@@ -139,12 +171,19 @@ class BinanceFeed:
             raise FeedError(f"feeds.binance: the list of symbols cannot be read: {error}") from None
         finally:
             await client.close()
+        if not isinstance(answer.get("symbols"), list):
+            raise FeedError(f"feeds.binance: {config.rest_url} lists no symbols; is it the USDⓈ-M futures API?")
+        return answer, client.now
+
+    async def _look(self, resumed: tuple[str, ...]) -> MarketInfo:
+        config = self.config
+        answer, now = await self._list()
         interval_ms = parse_interval(config.interval)
         symbols = resumed or await self._choose(answer)
         return MarketInfo(
             symbols=symbols,
             interval_ms=interval_ms,
-            start=client.now // interval_ms * interval_ms,
+            start=now // interval_ms * interval_ms,
             end=None,
             description=f"live candles of {len(symbols)} perpetuals, {config.interval}, from {config.stream_url}",
             rules=parse_exchange_info(answer, symbols=symbols),
@@ -159,11 +198,17 @@ class BinanceFeed:
                 f"quoted in {entry.get('quoteAsset')}"
                 for entry in answer["symbols"]
             }
-            return choose_symbols(config.symbols, tradable, known)
+            coming = coming_symbols(answer, config.quote_asset)
+            if waiting := [symbol for symbol in config.symbols if symbol in coming]:
+                _log.warning("%s: listed, but not trading yet; followed as soon as it does", ", ".join(waiting))
+            return choose_symbols(config.symbols, tradable, known, coming)
         if not tradable:
             raise FeedError(f"feeds.binance: {config.rest_url} trades no perpetual quoted in {config.quote_asset}")
         volumes = await read_volumes(config.stream_url, tradable, config.ticker_seconds)
-        ranked = sorted(volumes, key=lambda symbol: (-volumes[symbol], symbol))[: config.top]
+        ranked = self._rank(volumes)
         if len(ranked) < min(config.top, len(tradable)):
             _log.warning("only %d of %d symbols have told their volume; following these", len(ranked), len(tradable))
-        return tuple(ranked)
+        return ranked
+
+    def _rank(self, volumes: dict[str, float]) -> tuple[str, ...]:
+        return tuple(sorted(volumes, key=lambda symbol: (-volumes[symbol], symbol))[: self.config.top])

@@ -11,7 +11,7 @@ from slt.types import Kline, SymbolChange
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["decode_frame", "is_usdm", "kline_stream", "route_frame", "subscription_frames"]
+__all__ = ["decode_frame", "delivery_time", "is_usdm", "kline_stream", "route_frame", "subscription_frames"]
 
 _loads: Callable[[bytes], Any]
 try:
@@ -26,6 +26,7 @@ _COMMA, _TRUE = ord(","), ord("t")
 _BATCH = 100
 _CONTRACTS = "!contractInfo"
 _MOST_NAMES = 8_192
+_NEVER = 4_102_444_800_000
 _places: dict[bytes, tuple[str, int, int]] = {}
 """Name of a stream and where the open time stands in its frames, by the name's bytes; 0 where there is none."""
 
@@ -79,6 +80,12 @@ def subscription_frames(streams: tuple[str, ...], is_wanted: bool, first_id: int
     )
 
 
+def delivery_time(value: object) -> int:
+    """When a perpetual is settled for good, ms UTC; 0 where the exchange prints the year 2100, its word for never."""
+    time = int(value) if isinstance(value, int | str) and str(value).isdigit() else _NEVER
+    return time if time < _NEVER else 0
+
+
 def is_usdm(data: dict[str, Any]) -> bool:
     """Whether an all-market message is about a USDⓈ-M product; without the field it is."""
     return bool(data.get("st", 1) == 1)
@@ -123,7 +130,8 @@ def _updates(messages: list[Any]) -> Iterator[Kline | SymbolChange]:
             yield _kline(data)
         elif kind == "contractInfo":
             if is_usdm(data) and data["ct"] == "PERPETUAL":
-                yield SymbolChange(int(data["E"]), str(data["s"]), str(data["cs"]), data["cs"] == "TRADING")
+                is_tradable, delivery = data["cs"] == "TRADING", delivery_time(data.get("dt"))
+                yield SymbolChange(int(data["E"]), str(data["s"]), str(data["cs"]), is_tradable, delivery)
         elif "msg" in data or "error" in data:
             refusal = data.get("error") or data
             raise DataError(f"the exchange refused a control frame: {refusal.get('code')} {refusal.get('msg')}")

@@ -118,6 +118,13 @@ class PaperBroker:
         return rules
 
     @hookimpl
+    async def slt_add_symbols(self, market: MarketInfo) -> Mapping[str, SymbolRules]:
+        """Find the rules of more symbols; see `slt.hookspecs.BrokerSpecs.slt_add_symbols`."""
+        rules = await asyncio.to_thread(self._find_rules, market)
+        self.book.add_symbols(rules, market.funding if self.config.funding else None)
+        return rules
+
+    @hookimpl
     async def slt_submit_order(self, order: Order) -> list[Fill | OrderUpdate]:
         """Take an order; see `slt.hookspecs.BrokerSpecs.slt_submit_order`."""
         return self.book.submit(order if self.config.level_fills else evolve(order, level=None))

@@ -93,7 +93,8 @@ def _first_price(bars: Bars, column: int) -> float | None:
 
 def _in_place(waves: list[Wave], folder: str) -> Bars:
     """All bars of the waves, each in the row of its own minute."""
-    parts = [wave.bars for wave in waves]
+    symbols = waves[-1].bars.symbols if waves else ()  # those that joined are the last
+    parts = [wave.bars.spread(symbols) for wave in waves]
     known = [part.close_time[(part.state != BarState.ABSENT).any(axis=1)] for part in parts]
     times = np.concatenate(known) if known else np.zeros(0, dtype=np.int64)
     if not len(times):

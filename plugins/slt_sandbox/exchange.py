@@ -11,7 +11,7 @@ from slt_sandbox.account import Account
 from slt_sandbox.events import listen_key_expired
 from slt_sandbox.limits import Limits
 from slt_sandbox.listen_keys import ListenKeys
-from slt_sandbox.market import DELIVERY_TIME, ONBOARD_TIME, Market, Quote
+from slt_sandbox.market import ONBOARD_TIME, Market, Quote
 from slt_sandbox.numbers import plain
 from slt_sandbox.trading import Trading
 
@@ -230,8 +230,16 @@ class Exchange:
         self.ledger.record(self.clock(), "status", symbol=symbol, status=status)
         self.market.tell(self._contract_info(symbol))
 
+    def announce_delivery(self, symbol: str, time: int) -> None:
+        """Tell that a symbol will be settled at a time, ms UTC; until then it trades on."""
+        self.market.quote(symbol).delivery = time
+        self.ledger.record(self.clock(), "status", symbol=symbol, status=self.status(symbol), delivery=time)
+        self.market.tell(self._contract_info(symbol))
+
     def delist(self, symbol: str) -> None:
         """Settle every position of a symbol at its last price, expire its orders, and close it."""
+        quote = self.market.quote(symbol)
+        quote.delivery = min(quote.delivery, self.clock())
         self.set_status(symbol, "SETTLING")
         for desk in self._desks.values():
             desk.end_all(symbol, _DELISTED)
@@ -269,7 +277,7 @@ class Exchange:
             "s": symbol,
             "ps": symbol,
             "ct": "PERPETUAL",
-            "dt": DELIVERY_TIME,
+            "dt": self.quote(symbol).delivery,
             "ot": ONBOARD_TIME,
             "cs": self.status(symbol),
             "bks": brackets,

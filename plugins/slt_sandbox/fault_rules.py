@@ -90,7 +90,11 @@ CATALOGUE: dict[str, Fault] = {
     "adl": Fault("market", 0, "A position is closed by auto-deleveraging at the last price."),
     "halt": Fault("market", 600, "A symbol stops trading for `seconds` of market time."),
     "listing": Fault("market", 0, "A symbol that was not listed before begins to trade."),
-    "delisting": Fault("market", 0, "A symbol is settled and closed for good."),
+    "delisting": Fault(
+        "market",
+        0,
+        "A symbol is settled and closed for good, `seconds` of market time after its delivery date is told.",
+    ),
     "stall": Fault("market", 3, "The whole exchange stands still for `seconds`, as a stopped process does."),
 }
 """Every fault by its name."""

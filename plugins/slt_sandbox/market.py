@@ -38,6 +38,7 @@ class Quote:
         last: Last price; NaN before the first.
         time: Its time, ms UTC; -1 before the first.
         status: `TRADING`, or the state that keeps it from trading.
+        delivery: When it is settled for good, ms UTC.
         first: First price.
         first_time: Its time, ms UTC.
         high: Highest price.
@@ -52,6 +53,7 @@ class Quote:
     last: float = math.nan
     time: int = -1
     status: str = "TRADING"
+    delivery: int = DELIVERY_TIME
     first: float = math.nan
     first_time: int = -1
     high: float = -math.inf

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from slt.rules import lot_of
 from slt_sandbox.limits import rate_limits
-from slt_sandbox.market import DELIVERY_TIME, ONBOARD_TIME
+from slt_sandbox.market import ONBOARD_TIME
 from slt_sandbox.numbers import decimals_of, money, number, plain
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def _symbol(exchange: Exchange, rules: SymbolRules) -> dict[str, Any]:
         "symbol": rules.symbol,
         "pair": rules.symbol,
         "contractType": "PERPETUAL",
-        "deliveryDate": DELIVERY_TIME,
+        "deliveryDate": exchange.quote(rules.symbol).delivery,
         "onboardDate": ONBOARD_TIME,
         "status": exchange.status(rules.symbol),
         "maintMarginPercent": "2.5000",

@@ -63,6 +63,7 @@ class SandboxConfig:
         fill_slices: Parts in which an order fills.
         check_timestamp: Refuse requests whose timestamp is off (-1021); left out: at speed 1 only.
         connection_hours: Market hours after which a stream connection is cut.
+        weight_per_minute: Request weight an address may use in a minute; more where a market is played fast.
         faults: What goes wrong, as rules such as "kline_late symbol=SYN1USDT nth=3 seconds=10".
     """
 
@@ -86,6 +87,7 @@ class SandboxConfig:
     fill_slices: int = field(default=1, validator=and_(ge(1), le(100)))
     check_timestamp: bool | None = None
     connection_hours: float = field(default=24.0, validator=and_(ge(0.01), le(1_000_000.0)))
+    weight_per_minute: int = field(default=2_400, validator=and_(ge(1), le(1_000_000_000)))
     faults: tuple[str, ...] = field(default=(), validator=_check_faults)
 
 
@@ -118,7 +120,10 @@ class SandboxService:
             secret=os.environ.get(config.api_secret_env) or _DEFAULT_KEY,
             wallet=config.wallet,
             exchange=ExchangeSettings(
-                market_fill=config.market_fill, fill_slices=config.fill_slices, check_timestamp=is_checked
+                market_fill=config.market_fill,
+                fill_slices=config.fill_slices,
+                check_timestamp=is_checked,
+                weight_per_minute=config.weight_per_minute,
             ),
             player=PlayerSettings(
                 speed=config.speed,

@@ -43,6 +43,7 @@ class World:
         self._note = note
         self._break_private = break_private
         self._halted: dict[str, int] = {}
+        self._delivered: dict[str, int] = {}
         self._acts: dict[str, Callable[[FaultRule], None]] = {
             "listen_key_expired": self._expire_keys,
             "clock_jump": self._jump,
@@ -69,6 +70,10 @@ class World:
             if until <= now:
                 del self._halted[symbol]
                 self._exchange.set_status(symbol, "TRADING")
+        for symbol, due in list(self._delivered.items()):
+            if due <= now:
+                del self._delivered[symbol]
+                self._exchange.delist(symbol)
         for rule in self._schedule.rules("market"):
             if self._is_possible(rule):
                 for struck in self._schedule.strikes("market", now, symbol=rule.symbol, names=(rule.name,)):
@@ -118,8 +123,12 @@ class World:
 
     def _delist(self, rule: FaultRule) -> None:
         symbol = rule.symbol or next(iter(self._exchange.rules))
-        self._note(rule.name, symbol, "")
-        self._exchange.delist(symbol)
+        self._note(rule.name, symbol, f"in {rule.wait:g} s" if rule.wait else "")
+        if rule.wait:
+            self._delivered[symbol] = self._clock.now() + int(rule.wait * 1_000)
+            self._exchange.announce_delivery(symbol, self._delivered[symbol])
+        else:
+            self._exchange.delist(symbol)
 
     def _cut(self, rule: FaultRule) -> None:
         self._note(rule.name, "", f"{self._break_private()} user streams")

@@ -284,6 +284,7 @@ class FeedConfig:
         backoff_ceiling_seconds: Longest wait between two attempts to connect.
         reconnect_hours: Age at which a connection is replaced, below the 24 h after which the exchange cuts it.
         overlap_seconds: How long the old connection goes on beside its replacement.
+        review_minutes: Time between two looks at which symbols are listed, leave, or trade most; 0 = never.
         control_frames_per_second: Subscriptions sent in a second; the exchange takes 10 messages, pings included.
         record: Write every frame with its receive time to disk, for the feed `recording`.
         record_folder: Folder of the recordings; each run makes one of its own in it.
@@ -303,6 +304,7 @@ class FeedConfig:
     backoff_ceiling_seconds: float = field(default=60.0, validator=gt(0.0))
     reconnect_hours: float = field(default=23.5, validator=and_(gt(0.0), lt(24.0)))
     overlap_seconds: float = field(default=10.0, validator=ge(0.0))
+    review_minutes: float = field(default=15.0, validator=ge(0.0))
     control_frames_per_second: float = field(default=5.0, validator=and_(gt(0.0), le(10.0)))
     record: bool = False
     record_folder: str = field(default="recordings", validator=min_len(1))

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 __all__ = ["Track", "is_sound", "same_bar"]
 
 _REMEMBERED = 16
+_ROUNDING = 1e-9
+_NUMBERS = ("open", "high", "low", "close", "volume", "taker_buy_volume")
 
 
 def is_sound(kline: Kline, interval_ms: int) -> bool:
@@ -126,8 +128,13 @@ class Track:
     def _late_word(self, kline: Kline) -> str:
         for known in self._history:
             if known.close_time == kline.close_time:
-                return "duplicate" if same_bar(kline, known) else "restated_late"
+                return "duplicate" if _is_same_candle(kline, known) else "restated_late"
         return "out_of_order"
+
+
+def _is_same_candle(one: Kline, other: Kline) -> bool:
+    """Whether two statements give the same candle, but for rounding."""
+    return all(math.isclose(getattr(one, n), getattr(other, n), rel_tol=_ROUNDING) for n in _NUMBERS)
 
 
 def _rank(kline: Kline) -> tuple[object, ...]:

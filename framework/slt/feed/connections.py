@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Protocol
 
+from attrs import evolve
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
@@ -145,6 +146,7 @@ class Connection:
         self.next_id = 1
         self._attempt = 0
         self._untraded: set[str] = set()
+        self._changes: deque[tuple[tuple[str, ...], bool]] = deque()
         self._readers: list[asyncio.Task[None]] = []
 
     @property
@@ -178,6 +180,34 @@ class Connection:
             elif name == symbol:
                 self.liveness.heard.pop(stream, None)
 
+    def subscribe_more(self, streams: tuple[str, ...], symbols: tuple[str, ...]) -> None:
+        """Have more streams on this connection, on the open socket within a second and on every later one.
+
+        Args:
+            streams: Their names; those that it has already are passed over.
+            symbols: The symbol of each.
+        """
+        new = [pair for pair in zip(streams, symbols, strict=True) if pair[0] not in self.plan.streams]
+        if not new:
+            return
+        names, theirs = zip(*new, strict=True)
+        plan = self.plan
+        self.plan = evolve(plan, streams=(*plan.streams, *names), symbols=(*plan.symbols, *theirs))
+        self.liveness.heard.update((n, self.seconds()) for n, s in new if s and s not in self._untraded)
+        self._changes.append((names, True))
+
+    def drop(self, symbol: str) -> None:
+        """Have the streams of a symbol no longer; a connection that is left without any stays up for those to come."""
+        pairs = list(zip(self.plan.streams, self.plan.symbols, strict=True))
+        gone = tuple(stream for stream, name in pairs if name == symbol)
+        if gone:
+            kept = [pair for pair in pairs if pair[1] != symbol]
+            streams, symbols = tuple(stream for stream, _ in kept), tuple(name for _, name in kept)
+            self.plan = evolve(self.plan, streams=streams, symbols=symbols)
+            for stream in gone:
+                self.liveness.heard.pop(stream, None)
+            self._changes.append((gone, False))
+
     async def _open(self, group: asyncio.TaskGroup) -> tuple[_Socket, asyncio.Task[None]]:
         """A socket that is up and subscribed, and the task that reads it; tries for as long as it takes."""
         while True:
@@ -190,6 +220,7 @@ class Connection:
                     socket = _Socket(self, await self._connect())
                 reading = group.create_task(socket.read())
                 self.liveness.begin(self.seconds(), self._watched())
+                self._changes.clear()
                 await socket.send(self.plan.streams, is_wanted=True)
             except (OSError, TimeoutError, InvalidHandshake, ConnectionClosed) as error:
                 self._refused(error)
@@ -236,6 +267,7 @@ class Connection:
                 return verdict.cause
             if verdict.resubscribe:
                 await self._resubscribe(socket, verdict.resubscribe)
+            await self._change_streams(socket)
 
     async def _resubscribe(self, socket: _Socket, streams: tuple[str, ...]) -> None:
         self.causes["resubscribed"] += len(streams)
@@ -245,6 +277,16 @@ class Connection:
             await socket.send(streams, is_wanted=True)
         except ConnectionClosed:
             return
+
+    async def _change_streams(self, socket: _Socket) -> None:
+        while self._changes:
+            streams, is_wanted = self._changes.popleft()
+            try:
+                await socket.send(streams, is_wanted=is_wanted)
+            except ConnectionClosed:
+                return
+            word = "subscribed" if is_wanted else "unsubscribed"
+            _log.info(word, connection=self.plan.name, streams=_some(streams))
 
     async def _retire(self, socket: _Socket, reading: asyncio.Task[None]) -> None:
         """Let the old socket go on beside its replacement for a while, then close it."""

@@ -60,10 +60,15 @@ class Intake:
         self, route: Callable[[bytes], tuple[str, bytes, bool]], streams: Iterable[tuple[str, str]], queues: int = 1
     ) -> None:
         self.route = route
-        self.streams = {
-            name: StreamState(name, symbol, place % queues)
-            for place, (name, symbol) in enumerate(dict(streams).items())
-        }
+        self.streams: dict[str, StreamState] = {}
+        self._queues = queues
+        self.add(streams)
+
+    def add(self, streams: Iterable[tuple[str, str]]) -> None:
+        """Sort the frames of more streams, given by name and symbol."""
+        for name, symbol in streams:
+            if name not in self.streams:
+                self.streams[name] = StreamState(name, symbol, len(self.streams) % self._queues)
 
     def sort(self, frame: bytes) -> tuple[bytes, ...]:
         """The frames that count now that this one has come; none for streams that nobody planned."""

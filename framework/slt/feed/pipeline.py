@@ -8,8 +8,11 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
+from attrs import asdict, evolve
+
 from slt.feed.connections import Connection
 from slt.feed.intake import Intake
+from slt.feed.membership import Membership
 from slt.feed.outlet import Outlet
 from slt.feed.queues import QUEUES, TICK, FrameQueue, Waiting, make_queues
 from slt.feed.status import ConnectionStatus, FeedStatus
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
     from slt.feed.recorder import Recorder
     from slt.hookspecs import FeedSpecs
     from slt.lifecycle import LoopMark
-    from slt.types import MarketInfo, SymbolChange, Wave
+    from slt.types import ConnectionPlan, MarketInfo, SymbolChange, Wave
 
 __all__ = ["FeedPipeline"]
 
@@ -77,7 +80,9 @@ class FeedPipeline:
         self._marks, self._cutter = _declare(Loops(seconds))
         self._outlet = Outlet()
         self._connections: list[Connection] = []
+        self._group: asyncio.TaskGroup | None = None
         self._intake = Intake(hooks.slt_route_frame, (), QUEUES)
+        self._members = Membership(hooks.slt_plan_connections, self._intake, self._connections, self._connect)
         self._watched: frozenset[str] = frozenset()
         self._time = 0
         self._event_time = 0
@@ -95,10 +100,12 @@ class FeedPipeline:
         """
         plans = self._hooks.slt_plan_connections(symbols=self._market.symbols)
         streams = [pair for plan in plans for pair in zip(plan.streams, plan.symbols, strict=True)]
-        self._intake = Intake(self._hooks.slt_route_frame, streams, QUEUES)
+        self._intake.add(streams)
         self.watch(self._watched)
-        self._begin_recording(streams)
+        if self._recorder is not None:
+            self._recorder.begin(self._about)
         async with asyncio.TaskGroup() as group:
+            self._group = group
             if self._recorder is not None:
                 group.create_task(self._recorder.run())
             for queue, mark in zip(self._queues, self._marks, strict=True):
@@ -106,13 +113,17 @@ class FeedPipeline:
             if self._config.clock == "receive":
                 group.create_task(self._cut_in_time())
             for plan in plans:
-                number = self._recorder.connection(plan.name) if self._recorder is not None else 0
-                take = partial(self._make_take, number)
-                connection = Connection(
-                    plan, self._config, self._hooks.slt_subscribe_streams, take, self._seconds, self._gather
-                )
-                self._connections.append(connection)
-                group.create_task(connection.run())
+                self._connect(plan)
+
+    def _connect(self, plan: ConnectionPlan) -> None:
+        number = self._recorder.connection(plan.name) if self._recorder is not None else 0
+        take = partial(self._make_take, number)
+        connection = Connection(
+            plan, self._config, self._hooks.slt_subscribe_streams, take, self._seconds, self._gather
+        )
+        self._connections.append(connection)
+        if self._group is not None:
+            self._group.create_task(connection.run())
 
     def read(self) -> AsyncGenerator[Wave | PricePoint | SymbolChange]:
         """Yield what the feed says, in order, for as long as `run` runs; for one reader.
@@ -128,6 +139,25 @@ class FeedPipeline:
         self._watched = frozenset(symbols)
         for state in self._intake.streams.values():
             state.is_watched = state.symbol in self._watched
+
+    def follow(self, symbols: tuple[str, ...]) -> None:
+        """Follow these symbols from now on: the new ones among them are the last columns of the waves to come."""
+        new = frozenset(symbols) - frozenset(self._market.symbols)
+        self._market = evolve(self._market, symbols=symbols)
+        self._waves.join(symbols)
+        streams = self._members.add(symbols, new)
+        if self._recorder is not None:
+            self._recorder.tell(self._stamp(), {"joined": [s for s in symbols if s in new], "streams": streams})
+            self._recorder.begin(self._about)
+        self.watch(self._watched)
+
+    def change(self, change: SymbolChange) -> None:
+        """Take what another source than the frames says of a symbol; what is known already is passed over."""
+        if self._members.is_news(change):
+            now = self._stamp()
+            if self._recorder is not None:
+                self._recorder.tell(now, {"change": asdict(change)})
+            self._change(now, change)
 
     def supervise(self, loops: Loops) -> None:
         """Name the workers, and what cuts in time, among a run's supervised loops; to be called before `run`."""
@@ -148,17 +178,15 @@ class FeedPipeline:
             },
         )
 
-    def _begin_recording(self, streams: list[tuple[str, str]]) -> None:
-        if self._recorder is not None:
-            self._recorder.begin(
-                {
-                    "symbols": self._market.symbols,
-                    "interval_ms": self._market.interval_ms,
-                    "streams": streams,
-                    "deadline_ms": self._waves.deadline_ms,
-                    "clock": self._config.clock,
-                }
-            )
+    @property
+    def _about(self) -> dict[str, object]:
+        return {
+            "symbols": self._market.symbols,
+            "interval_ms": self._market.interval_ms,
+            "streams": [(state.name, state.symbol) for state in self._intake.streams.values()],
+            "deadline_ms": self._waves.deadline_ms,
+            "clock": self._config.clock,
+        }
 
     def _stamp(self) -> int:
         """The receive clock; never falls."""
@@ -269,8 +297,7 @@ class FeedPipeline:
         self._waves.change(now if self._config.clock == "receive" else self._event_time, change)
         self._hand_on()
         self._outlet.put(change)
-        for connection in self._connections:
-            connection.expect(change.symbol, is_tradable=change.is_tradable)
+        self._members.note(change)
 
     def _price(self, now: int, updates: list[Kline | SymbolChange]) -> None:
         for update in updates:
@@ -280,6 +307,8 @@ class FeedPipeline:
 
     def _hand_on(self) -> None:
         waves = self._waves.drain()
+        if waves:
+            self._members.leave()
         for wave in waves:
             self._outlet.put(wave)
         if waves and self._lag != math.inf:

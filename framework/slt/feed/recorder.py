@@ -71,8 +71,13 @@ class Recorder:
         self._is_asked = asyncio.Event()
 
     def begin(self, about: Mapping[str, Any]) -> None:
-        """Say what will be recorded, as plain JSON; before the first `add`."""
+        """Say what is recorded from here on, as plain JSON: before the first `add`, and after each `tell`."""
         self._about = {"format": FORMAT, "feed": self.feed, **about}
+
+    def tell(self, time: int, news: Mapping[str, Any]) -> None:
+        """Record what changed by something else than a frame, as plain JSON; the next file tells it in its head."""
+        self._note(time, news)
+        self._hour = -1
 
     def connection(self, name: str) -> int:
         """The number that stands for a connection in `add`."""
@@ -179,14 +184,21 @@ class Recording:
 
     def frames(self) -> Iterator[tuple[int, str, bytes]]:
         """Time (ms UTC), connection and bytes of every frame, in the order they came; torn ends are left out."""
+        return ((time, name, data) for time, name, data in self.entries() if isinstance(data, bytes))
+
+    def entries(self) -> Iterator[tuple[int, str, bytes | dict[str, Any]]]:
+        """As `frames`, and what `Recorder.tell` was told between them, without a connection."""
         self.problems.clear()
         for path in self.files:
             names: list[str] = []
             for time, connection, data in _records(path, self.problems):
-                if connection == _NOTE:
-                    names = json.loads(data).get("connections", names)
-                else:
+                if connection != _NOTE:
                     yield time, names[connection] if connection < len(names) else "", data
+                    continue
+                note = json.loads(data)
+                names = note.get("connections", names)
+                if "joined" in note or "change" in note:
+                    yield time, "", note
 
 
 def open_recording(folder: Path) -> Recording:

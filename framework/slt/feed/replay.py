@@ -13,13 +13,13 @@ from slt.feed.intake import Intake
 from slt.feed.waves import Waves
 from slt.hookspecs import FeedSpecs
 from slt.loader import import_plugin
-from slt.types import Kline
+from slt.types import Kline, SymbolChange
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from slt.feed.recorder import Recording
-    from slt.types import SymbolChange, Wave
+    from slt.types import Wave
 
 __all__ = ["FrameReader", "read_waves", "reader_of"]
 
@@ -67,6 +67,8 @@ def read_waves(
 ) -> Iterator[Wave | SymbolChange]:
     """The waves and symbol changes of a recording, as they were in the run that made it.
 
+    Where symbols joined the run, the waves from there on are the wider.
+
     After the last frame, the waves of all closed bars that are left are cut.
 
     Args:
@@ -84,8 +86,16 @@ def read_waves(
     intake = Intake(reader.route, [(name, symbol) for name, symbol in about["streams"]])
     is_received = about["clock"] == "receive"
     time = event_time = 0
-    for time, _, frame in recording.frames():
-        for update in _updates(intake, reader, frame, counts):
+    for time, _, entry in recording.entries():
+        if isinstance(entry, dict):
+            if "joined" in entry:
+                waves.join(entry["joined"])
+                intake.add(entry["streams"])
+                continue
+            updates: Iterable[Kline | SymbolChange] = (SymbolChange(**entry["change"]),)
+        else:
+            updates = _updates(intake, reader, entry, counts)
+        for update in updates:
             if isinstance(update, Kline):
                 event_time = max(event_time, update.event_time)
                 waves.take(time if is_received else event_time, update)

@@ -5,9 +5,9 @@ A wave is cut when the bars of all symbols are in, or at its deadline. What each
 * *late* (after its wave was cut): goes out with the next wave, in its symbol's order, as an earlier row;
 * *missing*: ABSENT, a gap, until its symbol's neighbouring bars prove by adjacent trade ids that it was *empty*;
 * *never closed*: *recovered* from its last unclosed state where the next bar goes on from that state's last trade id;
-* *duplicate*: dropped;
-* *restated* before it went out: the statement with the later event time counts. After: the engine keeps what it has
-  seen, and the new statement is handed on in `slt.types.Wave.restated`;
+* *duplicate*: dropped; so is a late statement that differs by no more than the rounding of a number;
+* *restated* before it went out: the statement with the later event time counts. After: handed on in
+  `slt.types.Wave.restated`, so that the store is corrected and the symbol's features begin anew;
 * *out of order* (a later bar of its symbol has gone out): handed on likewise;
 * *unconfirmed* (the next bar does not go on from its last trade id): taken, because the exchange called it closed.
 
@@ -90,6 +90,13 @@ class Waves:
     def deadline(self) -> int:
         """When the wave being collected is cut at the latest, ms UTC; 0 before the first update."""
         return self._minute + self.deadline_ms if self._minute else 0
+
+    def join(self, symbols: Iterable[str]) -> None:
+        """Let more symbols be the last columns, from the wave being collected on, which waits for none of them."""
+        for symbol in symbols:
+            if symbol not in self._tracks:
+                self._tracks[symbol] = Track(len(self.symbols), self.interval_ms, missed=_PATIENCE)
+                self.symbols = (*self.symbols, symbol)
 
     def take(self, time: int, kline: Kline) -> None:
         """Take an update that came at `time`, ms UTC."""

@@ -98,6 +98,19 @@ class Book(AccountDesk):
         self._sequence = 0
         self._trade_id = 0
 
+    def add_symbols(self, rules: Mapping[str, SymbolRules], funding: Mapping[str, FundingRates] | None = None) -> None:
+        """Let more symbols be traded; those known already stay as they are.
+
+        Args:
+            rules: Their rules.
+            funding: Their funding, where known.
+        """
+        leverage, is_isolated = self.settings.default_leverage, self.settings.margin_type == "isolated"
+        for symbol, one in rules.items():
+            if symbol not in self._slots:
+                rates = (funding or {}).get(symbol)
+                self._slots[symbol] = new_slot(one, leverage, rates, is_isolated=is_isolated)
+
     # -- orders ----------------------------------------------------------------------------------------------------
 
     def submit(self, order: Order) -> list[Fill | OrderUpdate]:

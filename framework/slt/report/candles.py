@@ -87,6 +87,13 @@ class CandleRecorder:
         if self._waiting_rows >= _MERGE_ROWS:
             self._merge_waiting()
 
+    def follow(self, symbols: tuple[str, ...]) -> None:
+        """Let the new ones of these symbols be the last columns of every block to come."""
+        self._merge_waiting()
+        new = [symbol for symbol in symbols if symbol not in self.symbols]
+        self.symbols = (*self.symbols, *new)
+        self._parts += [[] for _ in new]
+
     def candles(self) -> dict[str, Candles]:
         """Give the candles so far; a symbol that never traded is left out."""
         self._merge_waiting()

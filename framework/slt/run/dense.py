@@ -8,20 +8,27 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from attrs import evolve
 
-from slt.errors import ModelError
+from slt.errors import ModelError, PluginError
 from slt.events import Block, View
+from slt.loader import build_again
+from slt.run.dense_part import DensePart, stitch_features, stitch_signals
 from slt.run.warmth import Warmth
 from slt.trading.walkforward import checked_predictions
-from slt.types import VIEW_NAMES, FeatureBlock, StrategyBlock, orient
+from slt.types import orient
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
 
     from slt.hookspecs import Predictor
-    from slt.loader import Loaded, Plugins
-    from slt.types import Bars, Column
+    from slt.loader import Plugins
+    from slt.types import Bars, FeatureBlock, StrategyBlock
 
 __all__ = ["Dense"]
+
+_MOST_PARTS = 8
+"""Parts beyond which some are made anew together: each costs a call of every plugin for every block."""
 
 
 class Dense:
@@ -30,24 +37,32 @@ class Dense:
     A feature set or strategy that raises is not asked again: from there on it gives nothing, and its fault is in
     `faults` for the driver to halt entries.
 
+    A symbol's output depends on its own bars alone. So symbols can join while a run goes on, and a symbol whose past
+    turns out to have been another can begin anew: either is a part of its own (`make_part`, `put_in`), whose columns
+    take their place among the others.
+
     Args:
         plugins: The chosen plugins.
         symbols: Column order of the blocks.
         interval_ms: Base interval.
 
     Attributes:
-        faults: What plugins broke, one line each; the driver takes them.
+        symbols: Column order of the blocks now.
+        faults: What plugins broke, one line each.
         warmth: Which symbols' features are ready.
     """
 
     def __init__(self, plugins: Plugins, symbols: tuple[str, ...], interval_ms: int) -> None:
+        self.symbols = symbols
+        self.faults: list[str] = []
         self._plugins = plugins
-        self._shape = (symbols, interval_ms)
+        self._interval_ms = interval_ms
         self._models: dict[str, tuple[int, Predictor | None]] = {s.name: (0, None) for s in plugins.strategies}
         self._broken: set[str] = set()
-        self.faults: list[str] = []
         self._described = {f.name: f.hooks.slt_describe_features() for f in plugins.features}
-        self.warmth = Warmth(*self._shape, self.warmup_bars, is_needed=bool(self._described))
+        self._parts = [DensePart(plugins.features, plugins.strategies, symbols, interval_ms, self._broken, self.faults)]
+        self._owners = dict.fromkeys(symbols, self._parts[0])
+        self.warmth = Warmth(symbols, interval_ms, self.warmup_bars, is_needed=bool(plugins.features))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -68,10 +83,49 @@ class Dense:
         """Base bars before the first ready row: the slowest set's."""
         return max((bars for _, _, bars, _ in self._described.values()), default=0)
 
+    @property
+    def scattered(self) -> tuple[str, ...]:
+        """Symbols that are best made anew together with the next ones, because there are many small parts."""
+        if len(self._parts) < _MOST_PARTS:
+            return ()
+        largest = max(self._parts, key=lambda part: len(part.symbols))
+        return tuple(symbol for symbol in self.symbols if self._owners[symbol] is not largest)
+
     def start(self) -> None:
         """Prepare the feature sets; may compile."""
-        for plugin in self._plugins.features:
-            plugin.hooks.slt_start_features(*self._shape)
+        for part in self._parts:
+            part.start()
+
+    def make_part(self, symbols: tuple[str, ...], past: Iterable[Bars]) -> DensePart:
+        """A part for some symbols, in fresh instances of the plugins, fed with their past; for `put_in`.
+
+        May run in a thread while blocks are computed.
+
+        Args:
+            symbols: Its symbols; may be among those that there are.
+            past: Blocks of just these symbols, oldest first.
+
+        Raises:
+            PluginError: A plugin cannot be made again, or raised over the past.
+        """
+        features = tuple(build_again(plugin) for plugin in self._plugins.features)
+        strategies = tuple(build_again(plugin) for plugin in self._plugins.strategies)
+        part = DensePart(features, strategies, symbols, self._interval_ms, set(self._broken), [])
+        part.start()
+        for bars in past:
+            part.compute(bars)
+        if part.faults:
+            raise PluginError(f"over the past of {', '.join(symbols)}: {part.faults[0]}")
+        return part
+
+    def put_in(self, part: DensePart) -> None:
+        """Let a part give its symbols' columns from the next block on; new symbols become the last columns."""
+        part.broken, part.faults = self._broken, self.faults
+        self.symbols = (*self.symbols, *(symbol for symbol in part.symbols if symbol not in self._owners))
+        self._owners.update(dict.fromkeys(part.symbols, part))
+        self.warmth.begin_anew(part.symbols)
+        owners = set(map(id, self._owners.values()))
+        self._parts = [one for one in (*self._parts, part) if id(one) in owners]
 
     def use_model(self, strategy: str, version: int, artefact: bytes) -> None:
         """Predict with this version from now on; version 0 = UNTRAINED.
@@ -97,12 +151,30 @@ class Dense:
             raise ModelError(f"the model cannot be loaded: {type(error).__name__}: {error}") from error
 
     def compute(self, bars: Bars) -> Block:
-        """Features, proposals and predictions for a block of closed bars."""
-        blocks = [self._features_of(plugin, bars) for plugin in self._plugins.features]
-        features = FeatureBlock.join(blocks) if blocks else _no_features(bars)
+        """Features, proposals and predictions for a block of closed bars of all symbols."""
+        first = self._parts[0]
+        if len(self._parts) == 1 and first.symbols == bars.symbols:
+            features, signals = first.compute(bars)
+        else:
+            features, signals = self._compute_parts(bars)
         self.warmth.note(bars, features.ready)
-        views = [View(p.name, self._signals_of(p, bars, features)) for p in self._plugins.strategies]
-        return self.predict(Block(bars, features, tuple(views)), 0)
+        names = (plugin.name for plugin in self._plugins.strategies)
+        views = tuple(View(name, one) for name, one in zip(names, signals, strict=True))
+        return self.predict(Block(bars, features, views), 0)
+
+    def _compute_parts(self, bars: Bars) -> tuple[FeatureBlock, list[StrategyBlock]]:
+        columns = {symbol: column for column, symbol in enumerate(bars.symbols)}
+        made: list[tuple[FeatureBlock, list[StrategyBlock], list[int], list[int]]] = []
+        for part in self._parts:
+            features, signals = part.compute(bars.columns([columns[symbol] for symbol in part.symbols]))
+            theirs = [place for place, symbol in enumerate(part.symbols) if self._owners[symbol] is part]
+            made.append((features, signals, theirs, [columns[part.symbols[place]] for place in theirs]))
+        shape = (len(bars), len(bars.symbols))
+        whole = stitch_features([(f, theirs, ours) for f, _, theirs, ours in made], shape)
+        return whole, [
+            stitch_signals([(signals[place], theirs, ours) for _, signals, theirs, ours in made], shape)
+            for place in range(len(self._plugins.strategies))
+        ]
 
     def predict(self, block: Block, row: int) -> Block:
         """The block with the predictions of the models in force from `row` on; rows before it are not asked (NaN)."""
@@ -111,45 +183,34 @@ class Dense:
 
     def snapshot(self) -> dict[str, Any]:
         """State of features and strategies as picklable data."""
-        features = {p.name: p.hooks.slt_snapshot_features() for p in self._plugins.features}
-        strategies = {p.name: p.hooks.slt_snapshot_strategy() for p in self._plugins.strategies}
         return {
-            "features": features,
-            "strategies": strategies,
+            "symbols": self.symbols,
+            "owners": [self._parts.index(self._owners[symbol]) for symbol in self.symbols],
+            "parts": [part.snapshot() for part in self._parts],
             "broken": sorted(self._broken),
             "warmth": self.warmth.snapshot(),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take back what `snapshot` gave, after `start`."""
-        for plugin in self._plugins.features:
-            plugin.hooks.slt_restore_features(state["features"][plugin.name])
-        for strategy in self._plugins.strategies:
-            strategy.hooks.slt_restore_strategy(state["strategies"][strategy.name])
-        self._broken = set(state["broken"])
-        if "warmth" in state:  # one made by an earlier version has none
-            self.warmth.restore(state["warmth"])
+        """Take back what `snapshot` gave, after `start`: its symbols are the columns from then on."""
+        started = self._parts[0]
+        self._parts = [
+            started if place == 0 and started.symbols == one["symbols"] else self._make_another(one["symbols"])
+            for place, one in enumerate(state["parts"])
+        ]
+        for part, one in zip(self._parts, state["parts"], strict=True):
+            part.restore(one)
+        self.symbols = state["symbols"]
+        self._owners = {s: self._parts[place] for s, place in zip(self.symbols, state["owners"], strict=True)}
+        self._broken.clear()
+        self._broken.update(state["broken"])
+        self.warmth.begin_anew(self.symbols)
+        self.warmth.restore(state["warmth"])
 
-    def _features_of(self, plugin: Loaded[Any], bars: Bars) -> FeatureBlock:
-        columns, context_names, _, _ = self._described[plugin.name]
-        if plugin.installed.kind + plugin.name not in self._broken:
-            try:
-                return _checked(plugin.hooks.slt_update_features(bars), bars)
-            except Exception as error:  # noqa: BLE001 # a plugin may raise anything; positions must stay managed
-                self._break(plugin, "slt_update_features", error)
-        return _no_features(bars, columns, context_names)
-
-    def _signals_of(self, plugin: Loaded[Any], bars: Bars, features: FeatureBlock) -> StrategyBlock:
-        if plugin.installed.kind + plugin.name not in self._broken:
-            try:
-                return _checked_signals(plugin.hooks.slt_propose_trades(bars, features), bars)
-            except Exception as error:  # noqa: BLE001 # as above
-                self._break(plugin, "slt_propose_trades", error)
-        return StrategyBlock.quiet((len(bars), len(bars.symbols)))
-
-    def _break(self, plugin: Loaded[Any], hook: str, error: Exception) -> None:
-        self._broken.add(plugin.installed.kind + plugin.name)
-        self.faults.append(f"{plugin.installed} raised in {hook}: {type(error).__name__}: {error}")
+    def _make_another(self, symbols: tuple[str, ...]) -> DensePart:
+        part = self.make_part(symbols, ())
+        part.broken, part.faults = self._broken, self.faults
+        return part
 
     def _predicted(self, block: Block, view: View, row: int) -> View:
         version, predictor = self._models[view.strategy]
@@ -177,37 +238,3 @@ def _asked(predictor: Predictor, features: FeatureBlock, asked: NDArray[np.bool_
         x = orient(features, rows, columns, np.full(len(rows), side, dtype=np.int8))
         dense[rows, columns] = checked_predictions(predictor, x)
     return dense
-
-
-def _no_features(bars: Bars, columns: tuple[Column, ...] = (), context_names: tuple[str, ...] = ()) -> FeatureBlock:
-    """Nothing known. Without any feature set every traded bar is ready and fresh; with a broken one none is."""
-    shape = (len(bars), len(bars.symbols))
-    known = (bars.state == 1) if not columns else np.zeros(shape, dtype=np.bool_)
-    return FeatureBlock(
-        columns=columns,
-        context_names=context_names,
-        values=np.full((*shape, len(columns)), np.nan, dtype=np.float32),
-        context=np.full((*shape, len(context_names)), np.nan),
-        fresh=known,
-        ready=known.copy(),
-    )
-
-
-def _checked(block: FeatureBlock, bars: Bars) -> FeatureBlock:
-    shape = (len(bars), len(bars.symbols))
-    found = (block.values.shape[:2], block.context.shape[:2], block.fresh.shape, block.ready.shape)
-    if any(f != shape for f in found):
-        raise ValueError(f"found arrays of shapes {found}, every one must begin with {shape}")
-    if block.values.dtype != np.float32:
-        raise TypeError(f"found values of dtype {block.values.dtype}, allowed is float32")
-    return block
-
-
-def _checked_signals(block: StrategyBlock, bars: Bars) -> StrategyBlock:
-    shape = (len(bars), len(bars.symbols))
-    for name in ("side", "stop", "target", "reason", *VIEW_NAMES):
-        if (found := getattr(block, name).shape) != shape:
-            raise ValueError(f"found an array `{name}` of shape {found}, it must be {shape}")
-    if ((block.side != 0) & ((block.reason < 0) | (block.reason >= len(block.reasons)))).any():
-        raise ValueError("a proposal has a reason code outside `reasons`")
-    return block

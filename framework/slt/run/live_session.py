@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from slt.events import Block, Command, Event, QueryOrder
+    from slt.run.dense_part import DensePart
     from slt.run.lanes import Lanes
     from slt.run.session_log import SessionLog
     from slt.types import Bars, FitReport, FitRequest, PricePoint
@@ -64,6 +65,17 @@ class LiveSession(Session):
         self._write(EntryKind.WAVE, bars)
         return super().compute(bars)
 
+    def begin_anew(self, part: DensePart, past: tuple[Bars, ...]) -> None:
+        """Let a part of the dense part give its symbols' columns from the next wave on, which is logged.
+
+        Args:
+            part: From `slt.run.dense.Dense.make_part`.
+            past: The blocks that it was fed with: a replay feeds them again.
+        """
+        self._write(EntryKind.PART, (part.symbols, past))
+        self.dense.put_in(part)
+        self.candles.follow(part.symbols)
+
     def decide(self, event: Event) -> list[Command]:
         """What the engine says to an event, which is logged before; bars are with their wave already."""
         if isinstance(event, BarsClosed):
@@ -76,6 +88,11 @@ class LiveSession(Session):
         """Move a simulated broker's price, logged so that a restart moves it likewise."""
         self._write(EntryKind.ADVANCE, point)
         return super().advance_price(point)
+
+    async def settle_price(self, point: PricePoint) -> None:
+        """Let a simulated broker fill at the last price of a symbol that will have no other."""
+        if self._lanes is None:
+            await self.move_price(point)
 
     def is_fit_due(self, request: FitRequest, task: asyncio.Task[FitReport], time: int) -> bool:
         """Whether a fit's result takes effect now: at the first close of a candle that finds it ready."""

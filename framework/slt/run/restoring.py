@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from attrs import evolve
+
 from slt._binding import in_one_line
 from slt.errors import SltError
 from slt.events import Notify, Store
@@ -35,7 +37,7 @@ def take_state(assembly: Assembly, session: LiveSession, progress: dict[str, Any
     """
     return {
         "progress": progress,
-        "market": assembly.market,
+        "market": evolve(assembly.market, symbols=session.dense.symbols),
         "rules": assembly.rules,
         "engine": session.engine.snapshot(),
         "dense": session.dense.snapshot(),
@@ -121,6 +123,7 @@ async def _play(
         broker=assembly.plugins.broker.hooks if is_simulated else None,
         on_bars=take_bars,
         on_commands=carry_out,
+        on_part=session.candles.follow,
     )
     for number in numbers:
         await playback.play(read_entries(folder, number))

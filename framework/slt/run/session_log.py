@@ -51,6 +51,8 @@ class EntryKind(IntEnum):
     """A price point for a simulated broker; what it gives follows as events."""
     COMMANDS = 5
     """The text of the commands that the last event gave (`slt.run.transcript`); nothing = none."""
+    PART = 6
+    """``(symbols, blocks)``: features and strategies of these symbols begin anew, fed with blocks of their past."""
 
 
 @frozen(eq=False)

@@ -20,7 +20,7 @@ import time
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from slt.errors import SltError, StoppedError
-from slt.events import AccountRead, EntriesHalted, Tick
+from slt.events import EntriesHalted, Tick
 from slt.feed import make_recorder
 from slt.feed.pipeline import FeedPipeline
 from slt.log import get_logger
@@ -33,9 +33,10 @@ from slt.run.player import Progress
 from slt.run.restoring import restore
 from slt.run.saving import save_part
 from slt.run.session_log import SessionLog
-from slt.run.warming import bars_to_store, warm_up
+from slt.run.universe import Arrivals, Universe, Warmed
+from slt.run.warming import bars_to_store, restated_to_store, warm_up
 from slt.trading.accounts import BOOKS
-from slt.types import BrokerLink, OrderType, PricePoint, StoredBar, SymbolChange, Wave
+from slt.types import BrokerLink, OrderType, PricePoint, SymbolChange, Wave
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
     from slt.run.assembly import Assembly
     from slt.run.live_session import LiveSession
     from slt.run.vitals import Vitals
-    from slt.types import Kline
 
 __all__ = ["MarketStream", "stream"]
 
@@ -152,6 +152,9 @@ class _Driver:
         self._priced: dict[str, int] = {}
         self._pace = 1.0
         self._unstored: list[Wave] = []
+        self._universe = Universe(
+            assembly, session, self._source, self._queue.put, self._store_bars, lambda: self._bars_until or self._now()
+        )
         self._mark = self._report_to(session.vitals) if session.vitals is not None else None
 
     def _report_to(self, vitals: Vitals) -> LoopMark:
@@ -175,6 +178,7 @@ class _Driver:
             progress = await restore(assembly, session, self._folder, is_simulated=not self._is_live)
             self._time, self._rows = progress["time"], progress["rows"]
             self._bars_until = progress["bars_until"]
+            self._universe.begin(progress.get("cold", ()))
         else:
             await adopt_past(assembly, session)
         self._clock.note(assembly.market.start)
@@ -182,7 +186,7 @@ class _Driver:
         if (days := assembly.settings.run.warm_days) > 0:
             since = max(self._bars_until, now - round(days * _DAY_MS))
             self._bars_until = max(self._bars_until, await warm_up(assembly, session, since, now))
-        remember_symbols(assembly.folder.path, assembly.market.symbols)
+        remember_symbols(assembly.folder.path, session.dense.symbols)
         self._begun_clock = self._clock.now()
         session.halts["feed"] = self._feed_silence
         session.halts["session log"] = lambda: self._log.problem
@@ -192,7 +196,8 @@ class _Driver:
         """Begin a part of the session log with a snapshot of the whole run; False where that must be tried again."""
         self._session.write_out()
         self._store_bars()
-        progress = {"time": self._time, "rows": self._rows, "bars_until": self._bars_until}
+        progress: dict[str, Any] = {"time": self._time, "rows": self._rows, "bars_until": self._bars_until}
+        progress["cold"] = self._universe.cold
         is_saved = await save_part(self._assembly, self._session, self._log, progress)
         every = self._assembly.settings.run.session_minutes * 60 if is_saved else _SAVE_AGAIN_S
         self._save_due = asyncio.get_running_loop().time() + every
@@ -205,7 +210,7 @@ class _Driver:
             try:
                 if not await self._stand_by():
                     return True
-                works: list[Coroutine[Any, Any, None]] = [self._beat()]
+                works: list[Coroutine[Any, Any, None]] = [self._beat(), self._universe.run()]
                 if self._is_live:
                     works += self._open_live(tasks)
                 self._session.open_live(self._log, lanes=self._lanes, on_read=self._ask_account)
@@ -253,7 +258,9 @@ class _Driver:
         if isinstance(item, Wave):
             self._clock.note(item.time)
             self._wave_clock = self._clock.now()
+            item = self._universe.receive(item)
             self._session.compute(item.bars)
+            self._universe.note(item.bars)
             self._bars_until = int(item.bars.close_time[-1])
         self._queue.task_done()
 
@@ -353,14 +360,16 @@ class _Driver:
             self._clock.note(item.time)
             self._priced[item.symbol] = item.time
             await self._take_price(item)
-        elif isinstance(item, AccountRead):
-            await session.handle(item)
+        elif isinstance(item, Arrivals | Warmed):
+            await self._universe.take(item, self._now())
         else:
             if isinstance(item, SymbolChange):
                 self._clock.note(item.time)
             elif isinstance(item, BrokerLink) and session.vitals is not None:
                 session.vitals.link = item
             await session.handle(item)
+            if isinstance(item, SymbolChange):
+                await self._universe.hear(item)
         if session.holds != session.watched:
             session.watched = session.holds
             self._source.watch(session.watched)
@@ -386,7 +395,7 @@ class _Driver:
         waves, self._unstored = self._unstored, []
         if self._assembly.settings.run.store_bars:
             for wave in waves:
-                restated = (_restated(kline) for kline in wave.restated)
+                restated = map(restated_to_store, wave.restated)
                 self._assembly.writer.put([*bars_to_store(wave.bars), *restated])
 
     def _wants_tick(self, now: int) -> bool:
@@ -406,7 +415,8 @@ class _Driver:
 
     async def _take_wave(self, wave: Wave) -> None:
         """The bars of a minute: decide, put the bars down for warm starts, and save when it is time."""
-        session, bars = self._session, wave.bars
+        session, wave = self._session, self._universe.receive(wave)
+        bars = wave.bars
         closed = int(bars.close_time[-1])
         self._clock.note(wave.time)
         self._wave_clock = self._clock.now()
@@ -417,6 +427,7 @@ class _Driver:
             block = await session.close_bar(block, row, moment)
         self._rows, self._time, self._bars_until = self._rows + len(bars), closed, closed
         self._unstored.append(wave)
+        self._universe.note(bars)
         self._on_progress(self._progress())
         if asyncio.get_running_loop().time() >= self._save_due:
             await self.save()
@@ -445,7 +456,7 @@ class _Driver:
             time=self._time,
             rows=self._rows,
             total_rows=None,
-            symbols=len(self._assembly.market.symbols),
+            symbols=len(self._session.dense.symbols),
             trades=portfolio.trades,
             open_positions=len(portfolio.holdings),
             equity=portfolio.equity,
@@ -462,21 +473,6 @@ def _make_pipeline(assembly: Assembly) -> MarketStream:
     settings, feed = assembly.settings, assembly.plugins.feed
     recorder = make_recorder(settings.feed, feed.name, _wall_ms())
     return FeedPipeline(feed.hooks, assembly.market, settings.feed, wall_ms=_wall_ms, recorder=recorder)
-
-
-def _restated(kline: Kline) -> StoredBar:
-    return StoredBar(
-        id=f"{kline.symbol}-{kline.interval_ms}-{kline.close_time}",
-        symbol=kline.symbol,
-        interval_ms=kline.interval_ms,
-        close_time=kline.close_time,
-        open=kline.open,
-        high=kline.high,
-        low=kline.low,
-        close=kline.close,
-        volume=kline.volume,
-        taker_buy_volume=kline.taker_buy_volume,
-    )
 
 
 def _wall_ms() -> int:

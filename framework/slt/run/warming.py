@@ -19,12 +19,13 @@ from slt.storage.contract import Query
 from slt.types import Bars, BarState, StoredBar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncGenerator, Iterator
 
     from slt.run.assembly import Assembly
     from slt.run.live_session import LiveSession
+    from slt.types import Kline
 
-__all__ = ["bars_to_store", "warm_up"]
+__all__ = ["bars_to_store", "past_bars", "restated_to_store", "warm_up"]
 
 _DAY_MS = 86_400_000
 _TRADED, _EMPTY, _ABSENT = int(BarState.TRADED), int(BarState.EMPTY), int(BarState.ABSENT)
@@ -43,27 +44,66 @@ async def warm_up(assembly: Assembly, session: LiveSession, since: int, until: i
     Returns:
         Close time of the last bar fed; `since` where there was none.
     """
-    market = assembly.market
-    step, last, fed = market.interval_ms, since, 0
-    files = await asyncio.to_thread(_file_blocks, assembly, since, until)
+    last, fed = since, 0
+    async for bars in past_bars(assembly, session.dense.symbols, since, until):
+        await asyncio.to_thread(session.dense.compute, bars)
+        session.dense.faults.clear()
+        last, fed = int(bars.close_time[-1]), fed + int((bars.state != _ABSENT).sum())
+    _log.info("features warmed up", bars=fed, until=last)
+    return last
+
+
+async def past_bars(
+    assembly: Assembly, symbols: tuple[str, ...], since: int, until: int, *, is_strict: bool = False
+) -> AsyncGenerator[Bars]:
+    """What candle files and the bar store know of a span, a day at a time; days without a bar are left out.
+
+    Args:
+        assembly: The run's parts.
+        symbols: Columns of the blocks.
+        since: Bars that close at or before it are left out, ms UTC.
+        until: Bars that close after it are left out, ms UTC.
+        is_strict: Let an error of the storage end it; else what it holds is taken as absent.
+
+    Raises:
+        StorageError: The storage is away, and `is_strict`.
+    """
+    step, is_begun = assembly.market.interval_ms, False
+    files = await asyncio.to_thread(_file_blocks, assembly, symbols, since, until)
     first = since // _DAY_MS * _DAY_MS
     for day in range(first, until + 1, _DAY_MS):
         times = np.arange(max(day, since) // step * step + step, min(day + _DAY_MS, until) + 1, step, dtype=np.int64)
         if not len(times):
             continue
         bars = files.get(day)
-        bars = Bars.absent(market.symbols, step, times) if bars is None else _fitted(bars, times)
-        await _add_stored(assembly, bars)
+        bars = Bars.absent(symbols, step, times) if bars is None else _fitted(bars, times)
+        try:
+            await _add_stored(assembly, bars)
+        except StorageError as error:
+            if is_strict:
+                raise
+            _log.warning("bars cannot be read from the storage; the features warm up live", cause=str(error))
         known = np.flatnonzero((bars.state != _ABSENT).any(axis=1))
-        if not len(known):
-            continue
-        begin = int(known[0]) if last == since else 0
-        bars = bars.rows(begin, int(known[-1]) + 1)
-        await asyncio.to_thread(session.dense.compute, bars)
-        session.dense.faults.clear()
-        last, fed = int(bars.close_time[-1]), fed + int((bars.state != _ABSENT).sum())
-    _log.info("features warmed up", bars=fed, until=last)
-    return last
+        if len(known):
+            begin = 0 if is_begun else int(known[0])
+            is_begun = True
+            yield bars.rows(begin, int(known[-1]) + 1)
+
+
+def restated_to_store(kline: Kline) -> StoredBar:
+    """A bar that was stated anew after it had gone out, as a storage keeps it: in the place of what went out."""
+    return StoredBar(
+        id=f"{kline.symbol}-{kline.interval_ms}-{kline.close_time}",
+        symbol=kline.symbol,
+        interval_ms=kline.interval_ms,
+        close_time=kline.close_time,
+        open=kline.open,
+        high=kline.high,
+        low=kline.low,
+        close=kline.close,
+        volume=kline.volume,
+        taker_buy_volume=kline.taker_buy_volume,
+    )
 
 
 def bars_to_store(bars: Bars) -> Iterator[StoredBar]:
@@ -85,19 +125,18 @@ def bars_to_store(bars: Bars) -> Iterator[StoredBar]:
         )
 
 
-def _file_blocks(assembly: Assembly, since: int, until: int) -> dict[int, Bars]:
+def _file_blocks(assembly: Assembly, symbols: tuple[str, ...], since: int, until: int) -> dict[int, Bars]:
     """The bars of the candle files by UTC day; empty where none are configured."""
-    pattern, market = assembly.settings.run.warm_data, assembly.market
+    pattern, step = assembly.settings.run.warm_data, assembly.market.interval_ms
     if not pattern:
         return {}
     problems = Problems()
-    step = market.interval_ms
-    wanted = Wanted(frozenset(market.symbols), step, since - step + 1, until - step + 1)
+    wanted = Wanted(frozenset(symbols), step, since - step + 1, until - step + 1)
     files = scan_files(expand_sources([pattern], problems), wanted, problems)
     problems.raise_if_any()
     if not files:
         return {}
-    blocks = read_blocks(files, market.symbols, wanted, since, _DAY_MS // step)
+    blocks = read_blocks(files, symbols, wanted, since, _DAY_MS // step)
     return {(int(bars.close_time[0]) - 1) // _DAY_MS * _DAY_MS: bars for bars in blocks}
 
 
@@ -111,16 +150,11 @@ def _fitted(bars: Bars, times: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Ba
 
 
 async def _add_stored(assembly: Assembly, bars: Bars) -> None:
-    """Fill what is absent from the bar store; a storage that is away leaves it absent."""
+    """Fill what is absent from the bar store."""
     first, last = int(bars.close_time[0]), int(bars.close_time[-1])
     for column, symbol in enumerate(bars.symbols):
         query = Query(StoredBar, symbol=symbol, since=first, until=last + 1)
-        try:
-            stored = await assembly.storage.slt_read_records(query=query)
-        except StorageError as error:
-            _log.warning("bars cannot be read from the storage; the features warm up live", cause=str(error))
-            return
-        for record in stored:
+        for record in await assembly.storage.slt_read_records(query=query):
             if isinstance(record, StoredBar) and record.interval_ms == bars.interval_ms:
                 _add(bars, (record.close_time - first) // bars.interval_ms, column, record)
 

@@ -73,6 +73,10 @@ class Barriers:
     def __len__(self) -> int:
         return len(self._tracks)
 
+    def follow_symbols(self, symbols: tuple[str, ...]) -> None:
+        """Let these be the columns of the blocks to come; those there were keep theirs."""
+        self._columns = {symbol: i for i, symbol in enumerate(symbols)}
+
     def follow(self, sample: Sample) -> None:
         """Follow a sample from the bar after its decision on."""
         self._tracks.append(_Track(sample=sample, column=self._columns[sample.symbol]))

@@ -24,6 +24,7 @@ from slt.events import (
     ReadAccount,
     RunEnding,
     StartFit,
+    SymbolsJoined,
     Tick,
     UseModel,
 )
@@ -34,6 +35,7 @@ from slt.trading.core import Core, EngineSetup
 from slt.trading.entries import EntryDesk
 from slt.trading.exits import ExitDesk, make_outlook
 from slt.trading.fills import FillDesk
+from slt.trading.universe import UniverseDesk
 from slt.types import (
     MINUTE_MS,
     BarState,
@@ -80,7 +82,7 @@ class Engine:
         self._fills = FillDesk(self._core, self._closes, self._trade_closed)
         self._accounts = AccountDesk(self._core, self._fills)
         self._exits = ExitDesk(setup.exits)
-        self._columns = {symbol: i for i, symbol in enumerate(setup.symbols)}
+        self._universe = UniverseDesk(self._core, self._closes)
         self._views = {strategy: i for i, strategy in enumerate(setup.strategies)}
         self._block: Block | None = None
         self._followed = 0
@@ -99,7 +101,8 @@ class Engine:
             AccountRead: self._accounts.compare,
             BrokerLink: self._link_changed,
             BrokerAlert: self._alerted,
-            SymbolChange: self._symbol_changed,
+            SymbolChange: self._universe.change,
+            SymbolsJoined: self._universe.join,
             Tick: self._ticked,
             ModelReady: self._model_ready,
             EntriesHalted: self._entries_halted,
@@ -139,6 +142,11 @@ class Engine:
         """Fits asked for whose result has not taken effect; a driver carries them out again after a resume."""
         return [StartFit(request) for request in self._core.learner.pending()]
 
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """Columns of the blocks that come."""
+        return self._core.setup.symbols
+
     def handle(self, event: Event) -> list[Command]:
         """Take one event.
 
@@ -158,6 +166,7 @@ class Engine:
     def snapshot(self) -> dict[str, Any]:
         """The whole state as picklable data; to be taken after the last row of a block has been handled."""
         return {
+            "symbols": self._core.setup.symbols,
             "core": self._core.snapshot(),
             "next_point": self._next_point,
             "day_trades": self._day_trades,
@@ -169,6 +178,7 @@ class Engine:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take back what `snapshot` gave, after a round trip through pickle."""
+        self._universe.follow(state["symbols"])
         self._core.restore(state["core"])
         self._next_point = state["next_point"]
         self._day_trades = state["day_trades"]
@@ -220,6 +230,7 @@ class Engine:
         else:
             self._core.pace = event.pace
             self._ask_after(event.time)
+        self._universe.leave(event.time)
         for holding in list(self._core.portfolio.holdings.values()):
             self._watch(holding, PricePoint(event.time, holding.position.symbol, holding.price))
 
@@ -243,6 +254,7 @@ class Engine:
         self._withdraw_entries(event)
         for holding in list(core.portfolio.holdings.values()):
             self._close_of_bar(holding, event)
+        self._universe.leave(event.time)
         loser = core.gates.worst_loser(event.time)
         if loser is not None:
             self._closes.close(loser, "margin_guard")
@@ -259,7 +271,7 @@ class Engine:
         """Cancel entries that met a gap."""
         state = event.block.bars.state[event.row]
         for symbol, entry in self._core.portfolio.entries.items():
-            if state[self._columns[symbol]] == _ABSENT:
+            if state[self._universe.columns[symbol]] == _ABSENT:
                 self._withdraw(entry, event.time)
 
     def _withdraw(self, entry: PendingEntry, time: int) -> None:
@@ -270,7 +282,7 @@ class Engine:
     def _close_of_bar(self, holding: Holding, event: BarsClosed) -> None:
         """Refresh a position's outlook at a 5m close with fresh features, and ask the exits again with it."""
         position, block, row = holding.position, event.block, event.row
-        column = self._columns[position.symbol]
+        column = self._universe.columns[position.symbol]
         if block.bars.close_time[row] % _CANDLE_MS or not block.features.fresh[row, column]:
             return
         view = self._views[position.strategy]
@@ -338,16 +350,6 @@ class Engine:
 
     def _alerted(self, event: BrokerAlert) -> None:
         self._core.alert("broker", "The broker says", event.text)
-
-    def _symbol_changed(self, event: SymbolChange) -> None:
-        untradable = self._core.gates.state.untradable
-        if event.is_tradable:
-            untradable.pop(event.symbol, None)
-            return
-        if event.symbol in self._core.portfolio.holdings and event.symbol not in untradable:
-            title = f"{event.symbol} is {event.status}: no entries, and its position may not be closable"
-            self._core.alert(f"symbol-{event.symbol}", title, "")
-        untradable[event.symbol] = event.status
 
     def _run_ending(self, event: RunEnding) -> None:
         for entry in self._core.portfolio.entries.values():

@@ -47,6 +47,7 @@ class RiskState:
         halted: Why entries are halted; empty = they are not.
         halts: Reason by source, of all that halt entries now.
         untradable: The exchange's word for each symbol that cannot be traded now.
+        deliveries: When the exchange will settle a symbol for good, ms UTC, for each that has such a time.
         strangers: Signed quantity by symbol of positions on the account that are not slt's and are left alone.
     """
 
@@ -57,6 +58,7 @@ class RiskState:
     halted: str = ""
     halts: dict[str, str] = field(factory=dict)
     untradable: dict[str, str] = field(factory=dict)
+    deliveries: dict[str, int] = field(factory=dict)
     strangers: dict[str, float] = field(factory=dict)
 
 

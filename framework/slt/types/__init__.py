@@ -12,6 +12,7 @@ from slt.types.exchange import (
     ExchangeOrder,
     ExchangePosition,
     Kline,
+    MarketReview,
     SymbolChange,
     Wave,
 )
@@ -73,6 +74,7 @@ __all__ = [
     "Kline",
     "LeverageBracket",
     "MarketInfo",
+    "MarketReview",
     "ModelVersion",
     "Notice",
     "OpenPosition",

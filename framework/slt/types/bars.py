@@ -73,6 +73,16 @@ class Bars:
         fields: dict[str, Any] = {name: np.ascontiguousarray(getattr(self, name)[:, indices]) for name in _FIELDS}
         return evolve(self, symbols=tuple(self.symbols[i] for i in indices), **fields)
 
+    def spread(self, symbols: tuple[str, ...]) -> Bars:
+        """The same bars over these symbols, which hold all of this block's; the others' are absent."""
+        if symbols == self.symbols:
+            return self
+        found = Bars.absent(symbols, self.interval_ms, self.close_time)
+        places = [symbols.index(symbol) for symbol in self.symbols]
+        for name in _FIELDS:
+            getattr(found, name)[:, places] = getattr(self, name)
+        return found
+
     @classmethod
     def concatenate(cls, blocks: list[Bars]) -> Bars:
         """One block out of consecutive blocks of the same symbols and interval.

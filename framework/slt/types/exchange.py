@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from attrs import frozen
+from attrs import field, frozen
 
 if TYPE_CHECKING:
     from slt.types.bars import Bars
+    from slt.types.symbols import SymbolRules
 
 __all__ = [
     "AccountState",
@@ -18,6 +19,7 @@ __all__ = [
     "ExchangeOrder",
     "ExchangePosition",
     "Kline",
+    "MarketReview",
     "SymbolChange",
     "Wave",
 ]
@@ -86,12 +88,29 @@ class SymbolChange:
         symbol: Exchange name.
         status: The exchange's word, such as ``TRADING`` or ``SETTLING``.
         is_tradable: Whether entries are possible now.
+        delivery_time: When the exchange will settle it for good, ms UTC; 0 = it has told no such time.
     """
 
     time: int
     symbol: str
     status: str
     is_tradable: bool
+    delivery_time: int = 0
+
+
+@frozen(eq=False)
+class MarketReview:
+    """What a live feed finds when it looks at its market again while a run goes on.
+
+    Attributes:
+        changes: How each symbol stands that was asked about; only news among them reaches the engine.
+        joining: Symbols to follow from now on, all of which trade; none of those asked about.
+        rules: Rules of the joining ones, where the feed knows them.
+    """
+
+    changes: tuple[SymbolChange, ...] = ()
+    joining: tuple[str, ...] = ()
+    rules: dict[str, SymbolRules] = field(factory=dict)
 
 
 @frozen(eq=False)
@@ -103,7 +122,7 @@ class Wave:
         bars: The last row is the wave's own minute; earlier rows hold late bars and proven empty minutes of single
             symbols, everything else in them ABSENT. A symbol's bars rise in time over all waves and none comes twice.
         restated: Closed bars that the exchange stated anew after they had gone out, and bars that came after a later
-            one of their symbol: good for a store of bars, never for the engine.
+            one of their symbol: they correct the store of bars, out of which the symbol's features begin anew.
     """
 
     time: int

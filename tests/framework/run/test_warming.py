@@ -50,7 +50,7 @@ class Storage:
 
 class Dense:
     def __init__(self):
-        self.blocks, self.faults = [], []
+        self.symbols, self.blocks, self.faults = SYMBOLS, [], []
 
     def compute(self, bars):
         self.blocks.append(bars)
