@@ -235,6 +235,15 @@ class Schedule:
         """Put a rule in force."""
         self._armed.setdefault(rule.fault.place, []).append(_Armed(rule))
 
+    def clear(self, name: str = "") -> int:
+        """Take the rules of a fault, or all, out of force; returns how many there were."""
+        count = 0
+        for place, armed_there in self._armed.items():
+            kept = [armed for armed in armed_there if name not in {"", armed.rule.name}]
+            count += len(armed_there) - len(kept)
+            self._armed[place] = kept
+        return count
+
     def has(self, place: str) -> bool:
         """Whether any rule of a place is in force."""
         return bool(self._armed.get(place))

@@ -23,7 +23,7 @@ from slt_sandbox.service import SandboxConfig
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from arena import GivenFeed, arena, client, frames, get, klines, post
+from arena import GivenFeed, arena, client, frames, get, http, klines, post
 
 SLT = Path(sysconfig.get_path("scripts")) / "slt"
 ENVIRONMENT = {n: v for n, v in os.environ.items() if not n.startswith(("SLT_", "SANDBOX_", "BINANCE_"))}
@@ -256,6 +256,7 @@ async def test_desk_tells_state_ledger_and_faults():
         ("kline_lat", "`kline_lat` is no fault; did you mean `kline_late`?"),
         ({"name": "kline_late", "nht": 3}, "FaultRule.__init__() got an unexpected keyword argument 'nht'"),
         (3, "`3` is no fault"),
+        ("", "`` is no fault"),
         ([{"name": "kline_late"}, {"nam": 1}], "`` is no fault"),
     ],
 )
@@ -265,6 +266,33 @@ async def test_desk_refuses_what_is_no_rule(given, message):
         assert status == 400
         assert answer["error"].startswith(message)
         assert box.faults.schedule.rules() == []
+
+
+async def test_desk_takes_rules_as_plain_lines_and_takes_them_back():
+    async with arena() as box, http() as session:
+        rules = "http_429 seconds=5\nkline_late symbol=AAAUSDT nth=3\nkline_late nth=4\n"
+        async with session.post(box.url + "/sandbox/faults", data=rules) as answer:
+            assert (answer.status, await answer.json()) == (200, {"added": 3, "struck": 0})
+        async with session.delete(box.url + "/sandbox/faults?name=kline_late") as answer:
+            assert await answer.json() == {"removed": 2}
+        assert [rule.name for rule in box.faults.schedule.rules()] == ["http_429"]
+        async with session.post(box.url + "/sandbox/faults", data="http_42 seconds=5") as answer:
+            assert answer.status == 400
+            assert (await answer.json())["error"].startswith("`http_42` is no fault; did you mean `http_429`?")
+        async with session.delete(box.url + "/sandbox/faults") as answer:
+            assert await answer.json() == {"removed": 1}
+
+
+async def test_desk_tells_its_addresses_and_refuses_in_words():
+    async with arena() as box, http() as session:
+        _, text, _ = await get(box, "/sandbox")
+        assert f"curl -d 'http_429 seconds=5' {box.url}/sandbox/faults" in text.decode()
+        status, body, _ = await get(box, "/sandbox/ledger?since=x")
+        assert (status, "found `x`" in json.loads(body)["error"]) == (400, True)
+        for odd in ("x", "3", '{"step": "x"}', "[]"):
+            async with session.post(box.url + "/sandbox/market", data=odd) as answer:
+                assert answer.status == 400
+                assert '{"step": 1}' in (await answer.json())["error"]
 
 
 async def test_desk_strikes_connections_at_once():
