@@ -14,6 +14,7 @@ __all__ = ["print_entries", "print_table"]
 
 _SHORT_CELL = 28
 """Columns with nothing longer are never broken into lines."""
+_INDENT = 4
 
 
 def print_table(heads: Sequence[str], rows: Sequence[Sequence[object]], *, title: str = "") -> None:
@@ -47,6 +48,8 @@ def print_entries(
 ) -> None:
     """Print rows too long for a table: on a terminal the last cell of each stands below the others, indented.
 
+    Cells that find no room in their line stand in one below it, indented as well.
+
     Args:
         heads: Column names, for the tab-separated form.
         rows: Cells, printed with `str`.
@@ -65,5 +68,12 @@ def print_entries(
         console.print(Text(f"{title}\n", style="italic"))
     for row in rows:
         first, *middle, last = (word.format(cell) for word, cell in zip(words, row, strict=True))
-        console.print(Text.assemble((first, "cyan"), *(f"  {cell}" for cell in middle)))
-        console.print(Padding(Text(last, style="dim"), (0, 0, 0, 4)))
+        line, indent = Text(first, style="cyan"), 0
+        for cell in middle:
+            if indent + line.cell_len + 2 + len(cell) > console.width:
+                console.print(Padding(line, (0, 0, 0, indent), expand=False))
+                line, indent = Text(cell), _INDENT
+            else:
+                line = Text.assemble(line, f"  {cell}")
+        console.print(Padding(line, (0, 0, 0, indent), expand=False))
+        console.print(Padding(Text(last, style="dim"), (0, 0, 0, _INDENT), expand=False))

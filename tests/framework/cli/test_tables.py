@@ -62,3 +62,13 @@ def test_print_entries_on_a_terminal_puts_the_last_cell_below(on_terminal):
     below = lines[lines.index("a[b]  no. 1") + 1]
     assert below.startswith("    (word word")
     assert lines[-2:] == ["longer name  no. 22", "    (None)"]
+
+
+def test_print_entries_cells_without_room_stand_indented_below(on_terminal):
+    row = ["first", "second cell of some length", "third cell of some length", "numbers"]
+    width, lines = on_terminal(print_entries, list("abcd"), [row], words=["{}"] * 4)
+    expected = {
+        40: ["first  second cell of some length", "    third cell of some length", "    numbers"],
+        80: ["first  second cell of some length  third cell of some length", "    numbers"],
+    }
+    assert lines == expected[min(width, 80)]
