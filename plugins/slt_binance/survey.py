@@ -206,6 +206,10 @@ class Survey:
         missing = [symbol for symbol in self.rules if symbol not in brackets]
         if missing and not self._is_resumed:
             self._add("brackets", "problem", f"no leverage brackets for {', '.join(missing)}", "choose other symbols")
+        highest = [brackets[symbol][0].max_leverage for symbol in self.rules if brackets.get(symbol)]
+        if highest:
+            span = " to ".join(f"{leverage}x" for leverage in sorted({min(highest), max(highest)}))
+            self._add("leverage", "ok", f"at most {span}; a higher risk.max_leverage is cut to it")
         self.rules = {
             symbol: evolve(
                 rules, brackets=brackets.get(symbol, rules.brackets), slippage=self._config.slippage_fraction
