@@ -26,7 +26,7 @@ def config() -> None:
     """Check a configuration; show it with every option."""
 
 
-@config.command("check")
+@config.command("check", short_help="Check a configuration, options of plugins included.")
 @config_option
 def check_config(config_path: Path) -> None:
     """Check a configuration, plugins' options included, without running anything."""
@@ -37,7 +37,7 @@ def check_config(config_path: Path) -> None:
     click.echo(f"{config_path}: fine; {len(settings.chosen())} plugins chosen")
 
 
-@config.command("show")
+@config.command("show", short_help="Print every option with its value.")
 @config_option
 def show_config(config_path: Path) -> None:
     """Print the effective configuration: every option with its value and meaning."""

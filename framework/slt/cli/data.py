@@ -35,7 +35,7 @@ def data() -> None:
     """Download, import, list and check candle files."""
 
 
-@data.command("import")
+@data.command("import", short_help="Bring files into the data folder or a storage.")
 @click.argument("sources", nargs=-1, required=True)
 @_folder_option
 @click.option(
@@ -76,7 +76,7 @@ def _day(_context: click.Context, _parameter: click.Parameter, text: str) -> dat
         raise click.BadParameter(f"`{text}` is not a day; write it as `2024-01-31`") from None
 
 
-@data.command("download")
+@data.command("download", short_help="Fetch the exchange's archive files, verified.")
 @click.argument("symbols", nargs=-1, required=True)
 @click.option("--from", "first", required=True, callback=_day, help="First day, UTC, such as 2024-01-01.")
 @click.option("--to", "last", default=_yesterday, show_default="yesterday", callback=_day, help="Last day, UTC.")

@@ -27,7 +27,7 @@ def db() -> None:
     """Bring the storage's schema up to date; show where it is and what it holds."""
 
 
-@db.command()
+@db.command(short_help="Bring the storage's schema up to date.")
 @config_option
 @click.option("--dry-run", is_flag=True, help="Try it and take it back: show what would be done, change nothing.")
 def migrate(config_path: Path, *, dry_run: bool) -> None:
@@ -43,7 +43,7 @@ def migrate(config_path: Path, *, dry_run: bool) -> None:
         click.echo(f"{'would be applied' if dry_run else 'applied'}: {step}")
 
 
-@db.command()
+@db.command(short_help="Show what the storage holds.")
 @config_option
 def status(config_path: Path) -> None:
     """Show where the storage is, the version of its schema, and what it holds."""

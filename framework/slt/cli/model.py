@@ -68,7 +68,7 @@ def show_model(version: int, strategy: str | None, run_id: str | None, config_pa
     click.echo(json.dumps(shown.metrics, indent=2, sort_keys=True))
 
 
-@model.command("promote")
+@model.command("promote", short_help="Put a version in force by hand.")
 @click.argument("version", type=int)
 @_strategy_option
 @_run_option
@@ -90,7 +90,7 @@ def promote_model(version: int, strategy: str | None, run_id: str | None, config
     click.echo(f"{row.strategy} v{row.version} of run {row.run_id} is promoted; {_NEXT}")
 
 
-@model.command("rollback")
+@model.command("rollback", short_help="Take the version in force out of force.")
 @_strategy_option
 @_run_option
 @config_option
@@ -112,7 +112,7 @@ def roll_back_model(strategy: str | None, run_id: str | None, config_path: Path)
     click.echo(f"{gone.strategy} v{gone.version} of run {gone.run_id} is rolled back, {after} follows; {_NEXT}")
 
 
-@model.command("export")
+@model.command("export", short_help="Write a version's artefact to a file.")
 @click.argument("version", type=int)
 @click.argument("path", type=click.Path(path_type=Path, dir_okay=False))
 @_strategy_option

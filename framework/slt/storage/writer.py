@@ -149,11 +149,6 @@ class Writer:
         """Records set aside because the database refuses them for ever."""
         return self._refused.count if self._refused is not None else 0
 
-    @property
-    def is_full(self) -> bool:
-        """Whether `wait_for_room` would wait: there is no journal and the queue has reached its bound."""
-        return self._journal is None and self.pending >= self._options.queue_records
-
     async def open(self) -> tuple[str, ...]:
         """Open the journal and find what it still holds.
 

@@ -115,16 +115,6 @@ class Holding:
     stored_peak: float = 0.0
     is_refilled: bool = False
 
-    @property
-    def stop_id(self) -> str:
-        """Client id of the newest stop; empty = none."""
-        return self.stop.client_id
-
-    @property
-    def target_id(self) -> str:
-        """Client id of the newest target; empty = none."""
-        return self.target.client_id
-
     def resting(self, client_id: str) -> Resting | None:
         """The side whose newest order this is; None = neither."""
         return next((r for r in (self.stop, self.target) if client_id and r.client_id == client_id), None)

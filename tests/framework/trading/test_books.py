@@ -45,7 +45,7 @@ def test_wallet_is_initial_equity_plus_gross_less_fees_and_funding(bench, look, 
             desk.give(FundingPayment(time + 180_000, symbol, 0.0001, fee))
             funded += fee
             continue
-        order = desk.portfolio.orders[holding.target_id if kind == "target" else holding.stop_id]
+        order = desk.portfolio.orders[(holding.target if kind == "target" else holding.stop).client_id]
         part = 0.5 if kind == "exit" else 1.0
         desk.fill(order, price, quantity=holding.position.quantity * part, time=time + 180_000, fee=fee)
     portfolio = desk.portfolio

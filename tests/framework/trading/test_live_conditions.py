@@ -138,7 +138,7 @@ def test_replacement_that_is_refused_leaves_the_larger_stop_in_force(bench, look
     commands = desk.reject(smaller)
     assert look.orders(commands) == []
     holding = desk.portfolio.holdings[AAA]
-    assert holding.stop_id == stop.client_id
+    assert holding.stop.client_id == stop.client_id
     assert holding.uncovered_since is None
     desk.fill(stop, 98.0, quantity=5.0)
     assert desk.trades()[0].exit == "stop"
