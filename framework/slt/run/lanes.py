@@ -142,7 +142,8 @@ class Lanes:
         key = (order.symbol, self._roles.get(order.client_id, ""))
         lane = self._lanes.get(key)
         if lane is not None:
-            lane.append(job)
+            if not (isinstance(command, QueryOrder) and _is_asked(lane, command.client_id)):
+                lane.append(job)
             return
         self._lanes[key] = deque([job])
         task = self._tasks.create_task(self._run(key))
@@ -262,3 +263,16 @@ class Lanes:
 
     def _rejected(self, order: Order, reason: str) -> OrderUpdate:
         return OrderUpdate(self._now(), order.client_id, order.symbol, OrderStatus.REJECTED, reason)
+
+
+def _is_asked(lane: deque[_Job], client_id: str) -> bool:
+    """Whether the same question waits already, with nothing behind it that could change the answer.
+
+    While an exchange answers slowly the engine asks again and again.
+    """
+    for job in reversed(lane):
+        if not isinstance(job.command, QueryOrder):
+            return False
+        if job.command.client_id == client_id:
+            return True
+    return False

@@ -146,6 +146,26 @@ async def test_cancel_and_question_come_after_the_order_that_they_are_about(benc
     assert [kind for kind, _ in bench.broker.calls] == ["submit", "cancel", "query"]
 
 
+async def test_question_that_waits_already_is_not_put_again_unless_something_comes_between(bench):
+    one, other = order(), order(number=2)
+    bench.broker.gates[one.client_id] = gate = asyncio.Event()
+    bench.lanes.send(SubmitOrder(one), 0)
+    for time in (1, 2, 3):
+        bench.lanes.send(QueryOrder(time, SYMBOL, one.client_id), 0)
+        bench.lanes.restore(other) if time == 1 else bench.lanes.send(QueryOrder(time, SYMBOL, other.client_id), 0)
+    bench.lanes.send(CancelOrder(4, SYMBOL, one.client_id), 0)
+    bench.lanes.send(QueryOrder(5, SYMBOL, one.client_id), 0)
+    gate.set()
+    await bench.rest()
+    assert [call for call in bench.broker.calls if call[1] == one.client_id] == [
+        ("submit", one.client_id),
+        ("query", one.client_id),
+        ("query", one.client_id),
+        ("cancel", one.client_id),
+        ("query", one.client_id),
+    ]
+
+
 @pytest.mark.parametrize("error", [BrokerError("503"), TimeoutError(), ConnectionResetError()])
 async def test_unknown_outcome_is_asked_for_until_answered_and_never_sent_again(bench, error):
     client_id = order().client_id
