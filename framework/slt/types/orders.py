@@ -158,7 +158,8 @@ class FundingPayment:
     Attributes:
         time: Settlement time, ms UTC.
         symbol: Exchange name.
-        rate: Funding rate as a fraction of the notional.
+        rate: Funding rate as a fraction of the notional; NaN where the exchange tells the amount alone, as Binance does
+            in its events and lists.
         amount: Quote currency; positive was paid by us, negative received.
     """
 

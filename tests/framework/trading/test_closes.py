@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import pytest
+from attrs import evolve
 
 from slt.config import RiskConfig
-from slt.events import EntriesHalted, RunEnding, Tick
+from slt.events import CancelOrder, EntriesHalted, RunEnding, Tick
 from slt.types import (
     ExitMark,
     ExitOrder,
@@ -215,11 +216,21 @@ def test_failed_close_is_tried_again_with_growing_waits_and_an_alert(bench, look
     assert sum("closing failed 3 times" in n.title for n in look.notices(desk.commands)) == 1
 
 
-def test_liquidation_is_the_exit_of_its_trade(bench):
+@pytest.mark.parametrize(
+    ("name", "cause"),
+    [
+        ("autoclose-1700000000000", FillCause.LIQUIDATION),
+        ("adl_autoclose", FillCause.AUTO_DELEVERAGING),
+        ("settlement_autoclose-7", FillCause.SETTLEMENT),
+    ],
+)
+def test_forced_close_is_the_exit_of_its_trade_and_its_orders_go(bench, look, name, cause):
     desk = bench()
-    stop, _ = desk.enter()
-    desk.fill(stop, 60.0, cause=FillCause.LIQUIDATION)
-    assert desk.trades()[0].exit == "liquidation"
+    stop, target = desk.enter()
+    commands = desk.fill(evolve(stop, client_id=name), 60.0, cause=cause)
+    assert desk.trades()[0].exit == str(cause)
+    cancelled = {c.client_id for c in commands if isinstance(c, CancelOrder)}
+    assert cancelled == {stop.client_id, target.client_id}
 
 
 def test_funding_counts_in_wallet_trade_and_costs(bench):

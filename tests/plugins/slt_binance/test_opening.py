@@ -217,6 +217,11 @@ async def test_open_other_shapes_of_answers_never_escape(venue):
         assert await refused(venue)
 
 
+def test_default_hosts_are_those_of_the_demo_exchange():
+    assert "//demo-" in BinanceBrokerConfig().rest_url
+    assert "//demo-" in BinanceBrokerConfig().stream_url
+
+
 async def test_read_updates_and_submit_before_open_are_errors():
     hooks = make_hooks(BinanceBroker(BinanceBrokerConfig()))
     with pytest.raises(BrokerError, match="not open"):
