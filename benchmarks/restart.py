@@ -406,8 +406,9 @@ async def _standing_by(instance, http, *, is_shared):
 async def carry_out(options):
     problems = []
     for symbols in options.symbols:
-        problems += await restarts(symbols, options)
-        if not options.no_takeover:
+        if options.only != "takeovers":
+            problems += await restarts(symbols, options)
+        if options.only != "restarts":
             problems += await takeovers(symbols, options, is_shared=False)
             problems += await takeovers(symbols, options, is_shared=True)
     for problem in problems:
@@ -422,7 +423,7 @@ def main():
     parser.add_argument("--speed", type=float, default=20.0, help="market seconds per second while restarting")
     parser.add_argument("--log-minutes", type=float, default=60.0, help="market minutes before the first restart")
     parser.add_argument("--steps", action="store_true", help="tell where the time of a start goes")
-    parser.add_argument("--no-takeover", action="store_true", help="restarts only")
+    parser.add_argument("--only", choices=["restarts", "takeovers"], help="measure one of them; default: both")
     sys.exit(0 if asyncio.run(carry_out(parser.parse_args())) else 1)
 
 

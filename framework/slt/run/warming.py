@@ -126,9 +126,12 @@ def bars_to_store(bars: Bars) -> Iterator[StoredBar]:
 
 
 def _file_blocks(assembly: Assembly, symbols: tuple[str, ...], since: int, until: int) -> dict[int, Bars]:
-    """The bars of the candle files by UTC day; empty where none are configured."""
+    """The bars of the candle files by UTC day; empty where none are configured.
+
+    Files are of days that are over: a restart that missed some bars of the day under way does not look into them.
+    """
     pattern, step = assembly.settings.run.warm_data, assembly.market.interval_ms
-    if not pattern:
+    if not pattern or (assembly.folder.is_resumed and since // _DAY_MS == until // _DAY_MS):
         return {}
     problems = Problems()
     wanted = Wanted(frozenset(symbols), step, since - step + 1, until - step + 1)

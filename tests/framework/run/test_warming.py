@@ -56,8 +56,9 @@ class Dense:
         self.blocks.append(bars)
 
 
-async def warmed(storage, since, until, warm_data=""):
+async def warmed(storage, since, until, warm_data="", *, is_resumed=False):
     assembly = SimpleNamespace(
+        folder=SimpleNamespace(is_resumed=is_resumed),
         market=MarketInfo(SYMBOLS, MINUTE, until, None, "test"),
         storage=storage,
         settings=SimpleNamespace(run=RunConfig(warm_data=warm_data)),
@@ -107,6 +108,16 @@ async def test_candle_files_come_first_and_the_store_fills_what_they_lack(tmp_pa
     assert found.close[30, 0] == 130.0, "from the store"
     assert found.close[29, 1] == 129.0
     assert (found.state == int(BarState.TRADED)).all()
+
+
+@pytest.mark.parametrize(
+    ("is_resumed", "since", "found"), [(True, START, 0), (False, START, 60), (True, START - 1, 60)]
+)
+async def test_restart_within_a_day_reads_no_files_of_days_that_are_over(tmp_path, is_resumed, since, found):
+    lines = [f"{START + n * MINUTE},1,1,1,1,2" for n in range(60)]
+    (tmp_path / "AAAUSDT-1m.csv").write_text("\n".join(lines) + "\n")
+    _, blocks = await warmed(Storage(), since, START + DAY - 1, str(tmp_path), is_resumed=is_resumed)
+    assert sum(len(bars) for bars in blocks) == found
 
 
 @pytest.mark.parametrize("rows", [1, 7])
