@@ -136,7 +136,7 @@ def build_model(data: ReportData) -> Section:
             f"importance-{strategy}",
             f"Feature importance{suffix}",
             draw_importance(models),
-            caption="How much each feature contributed to the splits of the model in force; dots: other versions.",
+            caption="How much each feature contributed to the splits of the model named first; dots: other versions.",
             empty="No fit stored the importance of its features.",
         )
         cards.append(_pair(calibration, importance))
@@ -199,7 +199,10 @@ def _candle_card(data: ReportData, sheet: Sheet) -> str:
         by_symbol.setdefault(trade.symbol, []).append(trade)
     shown = _charted_symbols(data, by_symbol)
     if not shown:
-        return empty_card("Trades on candles", "No candles were handed to this report.")
+        return empty_card(
+            "Trades on candles",
+            "No candles are kept with a stored run: the chart is in the report that the run wrote at its end.",
+        )
     tabs, places = [], []
     for i, symbol in enumerate(shown):
         trades = by_symbol.get(symbol, [])

@@ -166,7 +166,7 @@ class TestEmptyRun:
         for words in (
             "No equity points were stored for this run.",
             "No trade was closed.",
-            "No candles were handed to this report.",
+            "No candles are kept with a stored run: the chart is in the report that the run wrote at its end.",
             "No fit took place: the rules' confidence decided every trade (UNTRAINED).",
             "No fit stored the importance of its features.",
             "No proposal was recorded.",
@@ -175,7 +175,10 @@ class TestEmptyRun:
 
     def test_render_html_trades_without_candles_says_so(self, data):
         reader = read(render_html(attrs.evolve(data, candles={})))
-        assert "No candles were handed to this report." in reader.text
+        assert (
+            "No candles are kept with a stored run: the chart is in the report that the run wrote at its end."
+            in reader.text
+        )
         assert "data-trades" in reader.data()
 
     def test_render_html_many_symbols_names_what_is_left_out(self, data):
