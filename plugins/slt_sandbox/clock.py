@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["MarketClock"]
+__all__ = ["MarketClock", "WallClock", "wall_ms"]
 
 
 class MarketClock:
@@ -63,3 +63,38 @@ class MarketClock:
         """Be at `moment` at least: an event of that time is played now."""
         self._limit = max(self._limit, moment)
         self._time = max(self._time, moment)
+
+
+class WallClock(MarketClock):
+    """The machine's time of day, for a market in real time: clients stamp their requests by it.
+
+    It waits for nobody: a market that has stood still is played up to now.
+
+    Args:
+        start: Time before anything is played, ms UTC.
+        wall: The machine's clock, ms UTC.
+    """
+
+    def __init__(self, start: int, wall: Callable[[], int] | None = None) -> None:
+        super().__init__(start, 1.0)
+        self._wall = wall or wall_ms
+
+    def now(self) -> int:
+        """The time of day, without a jump; it never goes back."""
+        self._time = max(self._time, self._wall())
+        return self._time
+
+    def start(self) -> None:
+        """The time of day runs by itself."""
+
+    def wait_seconds(self, moment: int) -> float:
+        """Seconds until the time of day is `moment`; 0 once it has passed."""
+        return max(0.0, (moment - self.now()) / 1_000)
+
+    def reach(self, moment: int) -> None:
+        """An event of a time that has come is played now."""
+
+
+def wall_ms() -> int:
+    """The machine's clock, ms UTC."""
+    return time.time_ns() // 1_000_000

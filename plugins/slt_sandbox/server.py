@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import time
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
@@ -15,7 +14,7 @@ from slt.errors import ConfigError
 from slt.rules import generic_rules
 from slt_sandbox import rest, user_stream, ws_api
 from slt_sandbox.archive import Archive
-from slt_sandbox.clock import MarketClock
+from slt_sandbox.clock import MarketClock, WallClock, wall_ms
 from slt_sandbox.desk import desk_routes
 from slt_sandbox.exchange import Exchange
 from slt_sandbox.fault_rules import Schedule
@@ -113,10 +112,11 @@ class Sandbox:
         start, shift = self._begin()
         rules = await asyncio.to_thread(self._rules_of_all, start - shift)
         settings, playing, limits = self._settings
-        clock = MarketClock(start, playing.speed)
+        is_real_time = self._is_now and playing.speed == 1.0
+        clock = WallClock(start) if is_real_time else MarketClock(start, playing.speed)
         funding = {s: _shifted(rates, shift) for s, rates in self.market.funding.items()}
-        wall = None if playing.speed == 1.0 else _wall_clock
-        self.exchange = Exchange(rules, settings or _default_settings(playing.speed), clock, funding, wall)
+        wall = None if playing.speed == 1.0 else wall_ms
+        self.exchange = Exchange(rules, settings or _default_settings(is_real_time=is_real_time), clock, funding, wall)
         self.exchange.add_account(*self._account)
         self.exchange.subscribe_market(self._publish)
         schedule = Schedule(self._given, playing.seed, start)
@@ -269,7 +269,7 @@ class Sandbox:
         start = market.start + self._history_days * _DAY_MS
         shift = 0
         if self._is_now:
-            now = int(time.time() * 1_000)
+            now = wall_ms()
             shift = (now - start) // _DAY_MS * _DAY_MS
             start = now - now % _MINUTE_MS
         if market.end is not None and start - shift >= market.end:
@@ -309,14 +309,10 @@ class Sandbox:
         self.exchange.ledger.record(self.exchange.clock(), "stream", word=word, client=client, detail=detail)
 
 
-def _default_settings(speed: float) -> ExchangeSettings:
+def _default_settings(*, is_real_time: bool) -> ExchangeSettings:
     from slt_sandbox.settings import ExchangeSettings as Settings  # noqa: PLC0415 - only for the default
 
-    return Settings(check_timestamp=speed == 1.0)
-
-
-def _wall_clock() -> int:
-    return int(time.time() * 1_000)
+    return Settings(check_timestamp=is_real_time)
 
 
 def _shifted(rates: Any, shift: int) -> Any:

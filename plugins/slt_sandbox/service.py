@@ -61,7 +61,7 @@ class SandboxConfig:
         pushes_empty: Push candles without trades too; else nothing is said of them.
         market_fill: Market orders fill `at_once` at the last price, or at the `next_point`, as in a back-test.
         fill_slices: Parts in which an order fills.
-        check_timestamp: Refuse requests whose timestamp is off (-1021); left out: at speed 1 only.
+        check_timestamp: Refuse requests whose timestamp is off (-1021); left out: at speed 1 with the clock `now`.
         connection_hours: Market hours after which a stream connection is cut.
         weight_per_minute: Request weight an address may use in a minute; more where a market is played fast.
         faults: What goes wrong, as rules such as "kline_late symbol=SYN1USDT nth=3 seconds=10".
@@ -113,7 +113,8 @@ class SandboxService:
         config = self.config
         if source is None:
             raise ConfigError("services.sandbox.source: names no feed; write one such as `synthetic`")
-        is_checked = config.speed == 1.0 if config.check_timestamp is None else config.check_timestamp
+        is_real_time = config.speed == 1.0 and config.clock == "now"
+        is_checked = is_real_time if config.check_timestamp is None else config.check_timestamp
         self._sandbox = Sandbox(
             source,
             api_key=os.environ.get(config.api_key_env) or _DEFAULT_KEY,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from slt_sandbox.clock import MarketClock
+from slt_sandbox.clock import MarketClock, WallClock
 
 
 class Wall:
@@ -73,3 +73,19 @@ def test_clock_started_again_does_not_count_what_passed():
     wall.now += 100.0
     clock.start()
     assert clock.wait_seconds(1_006_000) == pytest.approx(1.0)
+
+
+def test_wall_clock_is_the_time_of_day_whatever_has_been_played():
+    day = [1_000_000]
+    clock = WallClock(960_000, lambda: day[0])
+    assert clock() == 1_000_000
+    clock.start()
+    clock.reach(980_000)
+    assert (clock.wait_seconds(980_000), clock.wait_seconds(1_020_000)) == (0.0, 20.0)
+    day[0] = 1_090_000
+    assert clock.wait_seconds(1_020_000) == 0.0
+    assert clock() == 1_090_000
+    day[0] = 1_080_000
+    assert clock() == 1_090_000
+    clock.jump_ms = 5_000
+    assert (clock(), clock.now()) == (1_095_000, 1_090_000)
