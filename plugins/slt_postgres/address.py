@@ -131,7 +131,10 @@ def _explanation(error: BaseException, address: Address) -> str:
         if isinstance(error, kinds):
             return f"{where} {text.format(source=address.source)}"
     if _lacks_tls(error):
-        return f"{where} offers no TLS, which a public host must; write ?sslmode=disable only if you trust the network"
+        return (
+            f"{where} offers no TLS, which slt wants of a public host and where `sslmode` in {address.source} says so; "
+            "write ?sslmode=disable there only if you trust the network"
+        )
     if isinstance(error, asyncpg.PostgresError):
         words = error.args[0] if error.args else type(error).__name__
         return f"{where} says: {words} ({getattr(error, 'sqlstate', 'no code')})"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socketserver
 import subprocess
 import sysconfig
 import threading
@@ -93,7 +94,7 @@ def slt(tmp_path):
             text=True,
         )
         while stop and process.poll() is None:
-            if (tmp_path / "runs" / "t-001" / "health.json").exists():
+            if any(tmp_path.glob("runs/t-*/health.json")):
                 process.send_signal(signal.SIGINT)
                 break
             time.sleep(0.02)
@@ -191,3 +192,46 @@ def test_journal_folder_that_cannot_be_used_is_one_line_and_nothing_is_lost(slt,
     journal.unlink()
     aside.rename(journal)
     assert slt("run", SLT_RUN__SPEED="0")[0] == 0
+
+
+@pytest.fixture
+def plain_server():
+    """The port of a PostgreSQL, as it were, that answers every wish for TLS with No."""
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self):
+            self.request.recv(8)
+            self.request.sendall(b"N")
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield server.server_address[1]
+        server.shutdown()
+        thread.join()
+
+
+def test_database_without_the_tls_that_is_asked_for_keeps_a_run_from_starting(slt, tmp_path, plain_server):
+    configure(tmp_path)
+    url = f"postgresql://slt:s3cret-word@127.0.0.1:{plain_server}/slt?sslmode=require"
+    code, out, err = slt("run", SLT_PLUGINS__STORAGE="postgres", DATABASE_URL=url)
+    assert (code, out) == (2, "")
+    assert "s3cret-word" not in err
+    said = [line for line in err.splitlines() if line.startswith("slt: ")]
+    where = f"PostgreSQL at 127.0.0.1:{plain_server}/slt"
+    what = "offers no TLS, which slt wants of a public host and where `sslmode` in DATABASE_URL says so"
+    assert said == [f"slt: {where} {what}; write ?sslmode=disable there only if you trust the network"]
+
+
+def test_database_whose_host_is_unknown_is_said_and_its_records_wait_in_the_journal(slt, tmp_path):
+    configure(tmp_path)
+    url = "postgresql://slt:s3cret-word@no-such-host.invalid/slt"
+    code, _, err = slt("run", stop=True, SLT_PLUGINS__STORAGE="postgres", SLT_RUN__SPEED="3000", DATABASE_URL=url)
+    assert code == 5, err
+    assert "s3cret-word" not in err
+    assert "PostgreSQL at no-such-host.invalid:5432/slt cannot be reached: the host is unknown" in err
+    (health,) = tmp_path.glob("runs/t-*/health.json")
+    database = next(part for part in json.loads(health.read_text())["parts"] if part["name"] == "database")
+    assert database["score"] == 60.0
+    assert "the host is unknown; correct DATABASE_URL or the name service" in database["detail"]
+    assert any(file.stat().st_size > 500 for file in health.parent.glob("journal/*.journal"))

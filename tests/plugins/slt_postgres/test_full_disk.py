@@ -140,7 +140,7 @@ async def test_paper_run_goes_on_over_a_full_disk_in_yellow_and_leaves_what_an_u
         full(is_full=False)
 
     assert (await paper.run(settings("whole"))).problems == ()
-    outcome = await paper.run(settings("t", "speed = 6000.0"), at={200: fill})
+    outcome = await paper.run(settings("t", "speed = 3000.0"), at={200: fill})
     assert outcome.problems == ()
     assert seen["bars"] < paper.bars, "the disk was full in the middle of the run"
     database = next(part for part in seen["health"]["parts"] if part["name"] == "database")
