@@ -207,4 +207,4 @@ def _of_server_error(status: int, text: str) -> Action:
 
 
 def _line(text: str, longest: int = 200) -> str:
-    return " ".join(text.split())[:longest]
+    return " ".join(text.split())[:longest].removesuffix(".")

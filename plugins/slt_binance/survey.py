@@ -126,7 +126,8 @@ class Survey:
             except ExchangeError as error:
                 if error.action in {Action.RETRY, Action.UNKNOWN, Action.WAIT}:
                     self.failure = error
-                self._add(name, "problem", str(error), "" if ";" in str(error) else "try again later")
+                found, _, advice = str(error).partition("; ")
+                self._add(name, "problem", found, advice or "try again later")
             except DataError as error:
                 for problem in error.problems:
                     self._add(name, "problem", problem, "take the symbol out of the configuration, or report it")

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["doctor"]
 
 _MARKS = {"ok": ("ok", "green"), "warning": ("warning", "yellow"), "problem": ("problem", "bold red")}
+_MARK_WIDTH = 9
 
 
 @click.command()
@@ -49,11 +50,14 @@ def doctor(config_path: Path) -> None:
 def _draw(check: Check) -> None:
     """One line on a terminal, the advice below it; told as soon as it is known."""
     from rich.console import Console  # noqa: PLC0415 # rich is imported only when something is drawn
-    from rich.padding import Padding  # noqa: PLC0415 # as above
+    from rich.table import Table  # noqa: PLC0415 # as above
     from rich.text import Text  # noqa: PLC0415 # as above
 
     word, style = _MARKS.get(check.verdict, (check.verdict, ""))
-    console = Console()
-    console.print(Text.assemble((f"{word:8}", style), (f"{check.name}  ", "bold"), check.found))
+    lines = Table.grid()
+    lines.add_column(width=_MARK_WIDTH)
+    lines.add_column(overflow="fold")
+    lines.add_row(Text(word, style=style), Text.assemble((f"{check.name}  ", "bold"), check.found))
     if check.advice:
-        console.print(Padding(Text(f"→ {check.advice}", style=style), (0, 0, 0, 8)))
+        lines.add_row("", Text(f"→ {check.advice}", style=style))
+    Console().print(lines)
