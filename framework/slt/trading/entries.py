@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 __all__ = ["EntryDesk"]
 
+_MARGIN_BUFFER = 1.01
+"""The exchange asks for margin at the price of the fill, which may lie above that of the decision."""
+
 SHADOWED = frozenset({"daily_loss", "cooldown", "slots", "sizer", "margin"})
 """Gates whose refusals are followed as shadows: valid proposals that the account, the model or a better one kept out.
 
@@ -218,7 +221,7 @@ class EntryDesk:
         result = check_order(order, rules, proposal.price, open_orders=0, max_quantity=risk_cap / proposal.price)
         if not result.is_ok:
             return Refusal("rules", result.reason)
-        needed = result.order.quantity * proposal.price * (1 / leverage + rules.taker_fee)
+        needed = result.order.quantity * proposal.price * (1 / leverage + rules.taker_fee) * _MARGIN_BUFFER
         if needed > account.available:
             return Refusal("margin", f"{needed:.2f} USDT is needed; {account.available:.2f} USDT is available")
         candidate.numbers["quantity"] = result.order.quantity

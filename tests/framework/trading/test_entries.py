@@ -167,6 +167,16 @@ def test_gate_margin_refuses_beyond_the_margin_of_the_account(bench):
     assert outcome(desk) == [("AAAUSDT", "entered"), ("BBBUSDT", "margin")]
 
 
+@pytest.mark.parametrize(("share", "result"), [(0.988, "entered"), (0.992, "margin")])
+def test_gate_margin_leaves_a_hundredth_for_a_price_that_moves(bench, share, result):
+    """At 1x, with a fee of 0.05 %, 98.96 % of the account is the most."""
+    size = Size(1e6, 10_000.0 * share)
+    risk = RiskConfig(max_margin_per_position=1.0, max_margin_in_use=1.0, max_loss_at_stop=1.0, max_cost_share=1.0)
+    desk = bench(sizer=lambda *_: size, risk=risk)
+    desk.close(desk.block(proposals=[LONG]))
+    assert outcome(desk) == [("AAAUSDT", result)]
+
+
 def test_loss_at_the_stop_caps_the_size_costs_included(bench):
     desk = bench(sizer=lambda *_: Size(1e6, 5_000.0), risk=RiskConfig(max_margin_per_position=0.5))
     (order,) = [c.order for c in desk.close(desk.block(proposals=[LONG])) if isinstance(c, SubmitOrder)]
