@@ -139,3 +139,9 @@ def test_every_fault_stands_in_the_guide_as_the_catalogue_has_it():
     rows = re.findall(r"^\| `([a-z0-9_]+)` \| (.+) \| ([\d.]*) \|$", tables, re.MULTILINE)
     told = [(name, text, float(seconds or 0)) for name, text, seconds in rows]
     assert sorted(told) == sorted((name, fault.text, fault.seconds) for name, fault in CATALOGUE.items())
+
+
+def test_every_fault_is_tried_by_a_test_of_what_it_does():
+    here = Path(__file__).parent
+    tried = "".join(path.read_text(encoding="utf-8") for path in sorted(here.glob("test_*_faults.py")))
+    assert [name for name in CATALOGUE if not re.search(rf"\b{name}\b", tried)] == []
