@@ -14,6 +14,7 @@ from slt.market import bar_path
 from slt_sandbox.clock import MarketClock
 from slt_sandbox.hub import Hub
 from slt_sandbox.player import Player, PlayerSettings, bar_at
+from slt_sandbox.tape import Bar
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -29,6 +30,7 @@ from arena import (
     closed_bars,
     klines,
     source_bars,
+    until,
     until_over,
 )
 
@@ -296,6 +298,25 @@ async def test_player_that_is_stepped_plays_one_bar_a_step():
                 await asyncio.wait_for(socket.recv(), 0.1)
             assert {time for _, time, *_ in seen} == {START + n * MINUTE for n in range(1, bar + 1)}
             box.player.step()
+
+
+async def test_player_that_is_stepped_by_prices_waits_after_each_of_them():
+    feed = GivenFeed(minutes=5)
+    stepped = {"delays": (0, 0), "is_stepped": True, "steps_prices": True}
+    async with arena(feed, **stepped) as box, client(box, streams=klines()) as socket:
+        path = Bar(0, MINUTE, *(getattr(feed.bars, n)[0, 0] for n in ("open", "high", "low", "close")), 1, 1, 9).path()
+        for step in range(5):
+            await until(lambda: box.player.is_waiting)
+            assert box.exchange.last_price(SYMBOLS[0]) == path[min(step, 3)]
+            assert (box.player.is_between_bars, box.player.rows) == ((True, 1) if step == 4 else (False, 0))
+            box.player.step()
+            assert not box.player.is_waiting
+        await until(lambda: box.player.is_waiting)
+        assert box.exchange.last_price(SYMBOLS[0]) == feed.bars.open[1, 0]
+        box.player.step(4)
+        await until(lambda: box.player.is_waiting and box.player.rows == 2)
+        assert box.state()["is_waiting"]
+        assert socket.close_code is None
 
 
 async def test_player_that_is_paused_stands_still():

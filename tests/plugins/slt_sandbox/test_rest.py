@@ -331,7 +331,7 @@ async def _key(call):
 
 
 async def _events(socket, count):
-    async with asyncio.timeout(5.0):
+    async with asyncio.timeout(25.0):
         return [await socket.receive_json() for _ in range(count)]
 
 

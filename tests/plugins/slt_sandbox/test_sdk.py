@@ -50,7 +50,7 @@ class Caller:
     def __init__(self, server, caplog, **changes):
         settings = {"api_key": server.key, "api_secret": server.secret, **changes}
         self.client = DerivativesTradingUsdsFutures(
-            config_rest_api=ConfigurationRestAPI(base_path=server.url, retries=0, timeout=5_000, **settings),
+            config_rest_api=ConfigurationRestAPI(base_path=server.url, retries=0, timeout=25_000, **settings),
             config_ws_streams=ConfigurationWebSocketStreams(stream_url=server.ws),
             config_ws_api=ConfigurationWebSocketAPI(stream_url=f"{server.ws}/ws-fapi/v1", **settings),
         )

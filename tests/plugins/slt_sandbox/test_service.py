@@ -71,7 +71,7 @@ def start(folder, *arguments, **environment):
 
 
 def ask(port, path):
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=60) as answer:
         return json.loads(answer.read())
 
 
@@ -85,7 +85,7 @@ def test_sandbox_command_serves_until_it_is_interrupted(tmp_path):
     assert ask(port, "/fapi/v1/ping") == {}
     assert [s["symbol"] for s in ask(port, "/fapi/v1/exchangeInfo")["symbols"]] == ["SYN1USDT", "SYN2USDT"]
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=20)
+    _, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (0, "")
     with socket.socket() as one:
         assert one.connect_ex(("127.0.0.1", port)) != 0
@@ -106,7 +106,7 @@ def test_sandbox_command_with_a_parent_ends_when_its_input_does(tmp_path):
     process = start(tmp_path, "sandbox", "--with-parent")
     assert process.stdout.readline().startswith("local exchange on")
     process.stdin.close()
-    assert process.wait(20) == 0
+    assert process.wait(60) == 0
     process.stdout.close()
     process.stderr.close()
 
@@ -198,7 +198,7 @@ def test_sandbox_of_a_run_that_is_killed_ends_by_itself(tmp_path):
     assert ask(port, "/fapi/v1/ping") == {}
     process.kill()
     process.communicate()
-    for _ in range(200):
+    for _ in range(600):
         with socket.socket() as one:
             if one.connect_ex(("127.0.0.1", port)) != 0:
                 return
@@ -309,7 +309,7 @@ async def test_desk_pauses_and_steps_the_market():
         await frames(stream, 8)
         assert (await post(box, "/sandbox/market", {"paused": True}))[1]["is_paused"]
         assert not (await post(box, "/sandbox/market", {"paused": False, "step": 3}))[1]["is_paused"]
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(25):
             while box.player.rows < 4:
                 await stream.recv()
 

@@ -185,7 +185,7 @@ async def test_unrouted_connection_answers_and_pushes_nothing():
         await frames(socket, 5)
         assert await post(box, "/sandbox/faults", "unrouted client=1") == (200, {"added": 1, "struck": 1})
         await socket.send('{"method":"SUBSCRIBE","params":["x@kline_1m"],"id":99}')
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(WAIT):
             while json.loads(await socket.recv()) != {"result": None, "id": 99}:
                 pass
         with pytest.raises(TimeoutError):
