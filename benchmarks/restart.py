@@ -54,6 +54,8 @@ TAKEOVER_S = 5.0
 _MINUTE_MS = 60_000
 _POLL_S = 0.01
 _PATIENCE_S = 300.0
+_BETWEEN_S = 20.0
+"""Between two restarts: each reads account and orders, and more than a few a minute use up the exchange's budget."""
 _SANDBOX = """
 [services.sandbox]
 port = 0
@@ -319,7 +321,7 @@ async def restarts(symbols, options):
                 seconds, said = await run.ready(http, run.begun)
                 positions, stopped = await site.account(http)
                 problems += [f"{symbols} symbols, {way}: no stop for {one}" for one in set(positions) - stopped]
-                await asyncio.sleep(6.0)  # the health file is written every five seconds
+                await asyncio.sleep(_BETWEEN_S)
                 waiting = len(run.health()["features"]["waiting"])
                 found[way].append(seconds)
                 count = len(positions)

@@ -156,6 +156,8 @@ async def _add_stored(assembly: Assembly, bars: Bars) -> None:
     """Fill what is absent from the bar store."""
     first, last = int(bars.close_time[0]), int(bars.close_time[-1])
     for column, symbol in enumerate(bars.symbols):
+        if (bars.state[:, column] != _ABSENT).all():
+            continue
         query = Query(StoredBar, symbol=symbol, since=first, until=last + 1)
         for record in await assembly.storage.slt_read_records(query=query):
             if isinstance(record, StoredBar) and record.interval_ms == bars.interval_ms:

@@ -41,8 +41,10 @@ class Storage:
     def __init__(self, bars=None, is_away=False):
         self.records = list(bars_to_store(bars)) if bars is not None else []
         self.is_away = is_away
+        self.asked = []
 
     async def slt_read_records(self, query):
+        self.asked.append(query.symbol)
         if self.is_away:
             raise StorageError("away")
         return [r for r in self.records if r.symbol == query.symbol and query.since <= r.close_time < query.until]
@@ -108,6 +110,14 @@ async def test_candle_files_come_first_and_the_store_fills_what_they_lack(tmp_pa
     assert found.close[30, 0] == 130.0, "from the store"
     assert found.close[29, 1] == 129.0
     assert (found.state == int(BarState.TRADED)).all()
+
+
+async def test_store_is_asked_only_for_what_the_files_lack(tmp_path):
+    lines = [f"{START + n * MINUTE},1,1,1,1,2" for n in range(60)]
+    (tmp_path / "AAAUSDT-1m.csv").write_text("\n".join(lines) + "\n")
+    storage = Storage(bars_of(START, 60))
+    await warmed(storage, START, START + 60 * MINUTE, str(tmp_path))
+    assert storage.asked == ["BBBUSDT"]
 
 
 @pytest.mark.parametrize(
