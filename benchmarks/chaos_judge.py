@@ -64,12 +64,23 @@ class Verdict:
 class Judge:
     """Judges one play.
 
+    Attributes:
+        speed: Market seconds per second.
+        stop_ack_s: Market seconds that a position may be without a stop.
+        max_hours: Market hours that a position may last.
+        ready_bars: Bars in a row that an entry needs.
+        start: First day of the market.
+        days: Days of it.
+
     Args:
         scenario: The scenario.
         play: What was seen.
         storage: Reads the database.
         stalls: Spans of `time.monotonic` in which the machine stood still.
     """
+
+    speed, stop_ack_s, max_hours, ready_bars = SPEED, STOP_ACK_S, MAX_HOURS, READY_BARS
+    start, days = START, 1
 
     def __init__(self, scenario, play, storage, stalls=()):
         self._stalls = stalls
@@ -138,7 +149,7 @@ class Judge:
     def _downtimes(self):
         """Spans of market time without a process that had begun."""
         lives = self._play.lives
-        return [(a.until, b.since + _REACTION_WALL_S * 1_000 * SPEED) for a, b in itertools.pairwise(lives)]
+        return [(a.until, b.since + _REACTION_WALL_S * 1_000 * self.speed) for a, b in itertools.pairwise(lives)]
 
     def _standstills(self):
         """Spans of market time in which the machine itself was too slow to tell anything about the run."""
@@ -149,7 +160,7 @@ class Judge:
         for began, ended in self._stalls:
             if ended >= walls[0] and began <= walls[-1]:
                 since, until = np.interp((began, ended), walls, markets)
-                spans.append((since, until + _REACTION_WALL_S * 1_000 * SPEED))
+                spans.append((since, until + _REACTION_WALL_S * 1_000 * self.speed))
         self.verdict.counts["standstills"] = len(spans)
         return spans
 
@@ -161,7 +172,7 @@ class Judge:
             name = entry["detail"]["name"]
             if CATALOGUE[name].place not in _REACHED_ANYWAY:
                 wall = _TROUBLE_WALL_S.get(name, _TROUBLE_ELSE_WALL_S)
-                spans.append((entry["time"], entry["time"] + wall * 1_000 * SPEED))
+                spans.append((entry["time"], entry["time"] + wall * 1_000 * self.speed))
         return spans
 
     def _excuse(self, since, until):
@@ -176,7 +187,7 @@ class Judge:
     # -- bars ------------------------------------------------------------------------------------------------------
 
     async def _check_bars(self):
-        tape = true_bars(self._scenario)
+        tape = true_bars(self._scenario, self.start, self.days)
         restated = {(e["symbol"], int(e["detail"]["detail"].split()[-1])) for e in self._faults("kline_restated")}
         for symbol in self._scenario.symbols:
             for bar in await self._storage.slt_read_records(Query(StoredBar, symbol=symbol)):
@@ -200,7 +211,7 @@ class Judge:
             if intent.role != "entry" or intent.status == "rejected":
                 continue
             decided = intent.time - intent.time % _MINUTE
-            needed = [decided - n * _MINUTE for n in range(READY_BARS)]
+            needed = [decided - n * _MINUTE for n in range(self.ready_bars)]
             hit = [bar for bar in needed if (intent.symbol, bar) in missing]
             if hit:
                 self._wrong("entries on a gap", f"{intent.id} decided at {intent.time}, bar {hit[0]} was missing")
@@ -268,7 +279,7 @@ class Judge:
             self.verdict.counts["naked spans"] += 1
             longest = self.verdict.counts["longest naked ms"]
             self.verdict.counts["longest naked ms"] = max(longest, round(naked * 1_000))
-            if naked > max(STOP_ACK_S, _REACTION_WALL_S * SPEED):
+            if naked > max(self.stop_ack_s, _REACTION_WALL_S * self.speed):
                 self._wrong("positions without a stop too long", f"{symbol} from {since} for {naked:.1f} s")
 
     def _check_ages(self):
@@ -281,9 +292,9 @@ class Judge:
                 spans.append((entry["symbol"], opened.pop(entry["symbol"]), entry["time"]))
         spans += [(symbol, since, max(end, since)) for symbol, since in opened.items()]
         for symbol, since, until in spans:
-            limit = since + MAX_HOURS * 3_600_000
+            limit = since + self.max_hours * 3_600_000
             over = (until - limit - self._excuse(limit, until)) / 1_000 if until > limit else 0.0
-            if over > max(_AGE_SLACK_S, _REACTION_WALL_S * SPEED) and not self._is_halted(symbol, limit, until):
+            if over > max(_AGE_SLACK_S, _REACTION_WALL_S * self.speed) and not self._is_halted(symbol, limit, until):
                 self._wrong("positions too old", f"{symbol} from {since}: {over:.0f} s past its time")
 
     def _is_halted(self, symbol, since, until):
@@ -306,14 +317,14 @@ class Judge:
                 self._wrong("database and exchange differ", f"{symbol}: stored {ours:g}, at the exchange {theirs:g}")
 
 
-def true_bars(scenario):
+def true_bars(scenario, start=START, days=1):
     """The true bars: symbol to close time to numbers."""
     feed = SyntheticFeed(
-        SyntheticFeedConfig(symbols=scenario.symbols, start=START, days=1, seed=scenario.seed, annual_volatility=3.0)
+        SyntheticFeedConfig(symbols=scenario.symbols, start=start, days=days, seed=scenario.seed, annual_volatility=3.0)
     )
     found = {symbol: {} for symbol in scenario.symbols}
-    start = feed.slt_describe_market().start
-    for bars in feed.slt_read_bars(start=start, rows=1_440):
+    since = feed.slt_describe_market().start
+    for bars in feed.slt_read_bars(start=since, rows=1_440):
         for column, symbol in enumerate(bars.symbols):
             for row in np.flatnonzero(bars.state[:, column] == 1):
                 values = (bars.open, bars.high, bars.low, bars.close, bars.volume)

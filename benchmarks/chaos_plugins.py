@@ -31,6 +31,7 @@ coin = slt_chaos:Coin
 """
 _ABSENT = 0
 _HOUR_MS = 3_600_000
+_LAG_S = 0.05
 
 
 @frozen(kw_only=True)
@@ -42,12 +43,14 @@ class SteadyConfig:
         census_file: Where the event loop's tasks and the heap are written down once an hour; empty = nowhere.
         census_types: Also count the objects by type, which stops the run for a moment.
         progress_file: Where the time of the last bar seen is written down; empty = nowhere.
+        lag_file: Where it is written down, 20 times a second, how late the event loop comes round, s; empty = nowhere.
     """
 
     bars: int = field(default=3, validator=ge(1))
     census_file: str = ""
     census_types: bool = False
     progress_file: str = ""
+    lag_file: str = ""
 
 
 class Steady:
@@ -63,6 +66,7 @@ class Steady:
         self._last = np.zeros(0, np.int64)
         self._whole = np.zeros(0, np.int64)
         self._interval = 0
+        self._feeling = None
 
     @hookimpl
     def slt_describe_features(self):
@@ -79,6 +83,8 @@ class Steady:
         shape = bars.state.shape
         if self.config.census_file and int(bars.close_time[-1]) % _HOUR_MS == 0:
             self._count(int(bars.close_time[-1]))
+        if self.config.lag_file and self._feeling is None:
+            self._feeling = asyncio.get_running_loop().create_task(self._feel_lag())
         if self.config.progress_file:
             Path(self.config.progress_file).write_text(str(int(bars.close_time[-1])))
         ready = np.zeros(shape, np.bool_)
@@ -96,6 +102,14 @@ class Steady:
             fresh=bars.state == 1,
             ready=ready,
         )
+
+    async def _feel_lag(self):
+        loop = asyncio.get_running_loop()
+        with Path(self.config.lag_file).open("a", buffering=1) as file:  # noqa: ASYNC230 # opened once
+            while True:
+                began = loop.time()
+                await asyncio.sleep(_LAG_S)
+                file.write(f"{loop.time() - began - _LAG_S:.5f}\n")
 
     def _count(self, time):
         try:

@@ -238,36 +238,30 @@ class Site:
 
     # -- processes -------------------------------------------------------------------------------------------------
 
-    async def _spawn(self, *arguments, error):
+    async def _spawn(self, *arguments, error, variables=None):
         kept = {k: v for k, v in os.environ.items() if not k.startswith("SLT_") and k != "REDIS_URL"}
-        variables = {
+        own = {
             "PYTHONPATH": os.pathsep.join(filter(None, (str(self._plugins), os.environ.get("PYTHONPATH")))),
             "SANDBOX_API_KEY": f"key{self.scenario.seed}",
             "SANDBOX_API_SECRET": f"secret{self.scenario.seed}",
-            "DATABASE_URL": f"postgresql://postgres@127.0.0.1:{self._wire.port}/postgres",
+            **self._variables(),
         }
         return await asyncio.create_subprocess_exec(
             SLT,
             *map(str, arguments),
             cwd=self.folder,
-            env={**kept, **variables},
+            env={**kept, **own, **(variables or {})},
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=error,
         )
 
+    def _variables(self):
+        return {"DATABASE_URL": f"postgresql://postgres@127.0.0.1:{self._wire.port}/postgres"}
+
     async def _start_sandbox(self):
         scenario, path = self.scenario, self.folder / "sandbox.toml"
-        path.write_text(
-            _SANDBOX.format(
-                speed=SPEED,
-                seed=scenario.seed,
-                slices=scenario.slices,
-                rules=json.dumps(scenario.rules),
-                symbols=json.dumps(scenario.listed),
-                start=START,
-            )
-        )
+        path.write_text(self._sandbox_text(scenario))
         with (self.folder / "sandbox.log").open("wb") as log:
             process = await self._spawn("sandbox", "--config", path, error=log)
         line = await asyncio.wait_for(process.stdout.readline(), _START_S)
@@ -275,20 +269,31 @@ class Site:
         assert found, f"the exchange did not start: {line!r} {(self.folder / 'sandbox.log').read_text()}"
         self._url, stream = found[1].decode(), found[2].decode()
         self._config = self.folder / "run.toml"
-        self._config.write_text(
-            _RUN.format(
-                seed=scenario.seed,
-                folder=self.folder,
-                url=self._url,
-                stream=stream,
-                symbols=json.dumps(scenario.symbols),
-                ready=READY_BARS,
-                hours=MAX_HOURS,
-                stop_ack=STOP_ACK_S,
-                data=self._data,
-            )
-        )
+        self._config.write_text(self._run_text(scenario, stream))
         return process
+
+    def _sandbox_text(self, scenario):
+        return _SANDBOX.format(
+            speed=SPEED,
+            seed=scenario.seed,
+            slices=scenario.slices,
+            rules=json.dumps(scenario.rules),
+            symbols=json.dumps(scenario.listed),
+            start=START,
+        )
+
+    def _run_text(self, scenario, stream):
+        return _RUN.format(
+            seed=scenario.seed,
+            folder=self.folder,
+            url=self._url,
+            stream=stream,
+            symbols=json.dumps(scenario.symbols),
+            ready=READY_BARS,
+            hours=MAX_HOURS,
+            stop_ack=STOP_ACK_S,
+            data=self._data,
+        )
 
     async def _start(self):
         """Start the run and wait until it says that it has begun; returns the wall seconds it took.
