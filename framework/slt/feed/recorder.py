@@ -61,6 +61,8 @@ class Recorder:
         self.rotate_bytes = rotate_bytes
         self.is_broken = False
         self._about: dict[str, Any] = {}
+        self._head: dict[str, Any] = {}
+        self._written: dict[str, Any] = {}
         self._names: list[str] = []
         self._parts: list[bytes] = []
         self._held = 0
@@ -73,11 +75,11 @@ class Recorder:
     def begin(self, about: Mapping[str, Any]) -> None:
         """Say what is recorded from here on, as plain JSON: before the first `add`, and after each `tell`."""
         self._about = {"format": FORMAT, "feed": self.feed, **about}
+        self._head = self._head or self._about
 
     def tell(self, time: int, news: Mapping[str, Any]) -> None:
         """Record what changed by something else than a frame, as plain JSON; the next file tells it in its head."""
         self._note(time, news)
-        self._hour = -1
 
     def connection(self, name: str) -> int:
         """The number that stands for a connection in `add`."""
@@ -115,25 +117,32 @@ class Recorder:
             self._end()
 
     async def _flush(self) -> None:
-        parts, first = self._parts, self._first
-        self._parts, self._held, self._first = [], 0, 0
+        parts, first, head = self._parts, self._first, self._head
+        self._parts, self._held, self._first, self._head = [], 0, 0, self._about
         if parts and not self.is_broken:
             try:
-                await asyncio.to_thread(self._write, parts, first)
+                await asyncio.to_thread(self._write, parts, first, head)
             except OSError as error:
                 self._break(str(error.strerror or error))
 
-    def _write(self, parts: list[bytes], time: int) -> None:
+    def _write(self, parts: list[bytes], time: int, about: dict[str, Any]) -> None:
         import zstandard  # noqa: PLC0415 - only a run that records needs it
 
         compress = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True).compress
-        if self._file is None or self._file.tell() > self.rotate_bytes or (time and time // _HOUR_MS != self._hour):
+        is_grown = about is not self._written
+        if (
+            self._file is None
+            or is_grown
+            or self._file.tell() > self.rotate_bytes
+            or (time and time // _HOUR_MS != self._hour)
+        ):
             self._end()
             self.folder.mkdir(parents=True, exist_ok=True)
             self._number += 1
+            self._written = about
             self._hour = time // _HOUR_MS
             self._file = (self.folder / f"frames-{self._number:06d}.zst").open("xb")
-            head = (*_as_note(time, self._about), *_as_note(time, {"connections": self._names}))
+            head = (*_as_note(time, about), *_as_note(time, {"connections": self._names}))
             self._file.write(compress(b"".join(head)))
         self._file.write(compress(b"".join(parts)))
         self._file.flush()

@@ -51,6 +51,7 @@ class Venue:
 
     def __init__(self):
         self.paths, self.controls, self.status, self.volumes = [], [], 200, VOLUMES
+        self.listed = LISTED
         self.started, self.loop = threading.Event(), None
         self.thread = threading.Thread(target=lambda: asyncio.run(self.serve()))
 
@@ -73,7 +74,7 @@ class Venue:
         if path == "/fapi/v1/time":
             return web.json_response({"serverTime": NOW})
         if path == "/fapi/v1/exchangeInfo":
-            return web.json_response({"symbols": LISTED}, status=self.status)
+            return web.json_response({"symbols": self.listed}, status=self.status)
         socket = web.WebSocketResponse()
         await socket.prepare(request)
         if path.endswith("!ticker@arr"):
@@ -182,6 +183,56 @@ def test_market_of_a_resumed_run_keeps_its_symbols_whether_they_trade_or_not(fee
     market = feed_on(symbols=("BTCUSDT", "OLDUSDT")).slt_describe_market(resumed=("OLDUSDT", "GONEUSDT", "BTCUSDT"))
     assert market.symbols == ("OLDUSDT", "GONEUSDT", "BTCUSDT")
     assert set(market.rules) == {"OLDUSDT", "BTCUSDT"}
+
+
+def test_market_symbol_that_does_not_trade_yet_is_left_out_until_it_does(venue, feed_on, caplog):
+    venue.listed = [*LISTED, entry("NEWUSDT", status="PENDING_TRADING")]
+    feed = feed_on(symbols=("NEWUSDT", "BTCUSDT"))
+    assert feed.slt_describe_market().symbols == ("BTCUSDT",)
+    assert "NEWUSDT: listed, but not trading yet" in caplog.text
+    assert asyncio.run(feed.slt_review_market(("BTCUSDT",))).joining == ()
+    venue.listed = [*LISTED, entry("NEWUSDT")]
+    review = asyncio.run(feed.slt_review_market(("BTCUSDT",)))
+    assert review.joining == ("NEWUSDT",)
+    assert set(review.rules) == {"NEWUSDT"}
+    venue.listed = [*LISTED, entry("SOONUSDT", status="PENDING_TRADING")]
+    with pytest.raises(DataError, match="none of SOONUSDT trades yet"):
+        feed_on(symbols=("SOONUSDT",)).slt_describe_market()
+
+
+def test_review_tells_how_each_symbol_stands(venue, feed_on):
+    venue.listed = [
+        entry("BTCUSDT", deliveryDate=4_133_404_800_000),
+        entry("ETHUSDT", deliveryDate=NOW + 1),
+        *LISTED[2:],
+    ]
+    review = asyncio.run(feed_on(symbols=("BTCUSDT",)).slt_review_market(("BTCUSDT", "ETHUSDT", "OLDUSDT", "GONEUSDT")))
+    assert [(c.symbol, c.status, c.is_tradable, c.delivery_time) for c in review.changes] == [
+        ("BTCUSDT", "TRADING", True, 0),
+        ("ETHUSDT", "TRADING", True, NOW + 1),
+        ("OLDUSDT", "SETTLING", False, 0),
+        ("GONEUSDT", "GONE", False, 0),
+    ]
+    assert review.joining == ()
+
+
+def test_review_of_the_top_lets_newcomers_join_up_to_twice_as_many(venue, feed_on, caplog):
+    feed = feed_on(top=2)
+    venue.volumes = VOLUMES | {"ETHUSDT": 1e12, "币USDT": 1e12}
+    assert asyncio.run(feed.slt_review_market(("BTCUSDT", "SOLUSDT"))).joining == ("ETHUSDT", "币USDT")
+    assert asyncio.run(feed.slt_review_market(("BTCUSDT", "SOLUSDT", "ETHUSDT"))).joining == ("币USDT",)
+    review = asyncio.run(feed_on(top=1).slt_review_market(("BTCUSDT", "SOLUSDT")))
+    assert review.joining == ()
+    assert "there is room for 0" in caplog.text
+    venue.volumes = {}
+    assert asyncio.run(feed.slt_review_market(("BTCUSDT",))).changes[0].is_tradable
+    assert "nobody joins at this review" in caplog.text
+
+
+def test_review_of_an_exchange_that_does_not_answer_says_so(venue, feed_on):
+    venue.status = 500
+    with pytest.raises(FeedError, match="the list of symbols cannot be read"):
+        asyncio.run(feed_on(symbols=("BTCUSDT",), request_timeout_seconds=1.0).slt_review_market(("BTCUSDT",)))
 
 
 def test_market_without_any_perpetual_says_so(feed_on):

@@ -186,3 +186,12 @@ def test_frames_work_without_orjson():
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.stdout.strip() == "1638747720000", done.stderr
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [(4_133_404_800_000, 0), (1_790_000_000_000, 1_790_000_000_000), (None, 0)]
+)
+def test_delivery_time_of_a_perpetual_is_one_only_where_a_date_is_told(value, expected):
+    frame = {"e": "contractInfo", "E": 7, "s": "AUSDT", "ct": "PERPETUAL", "dt": value, "cs": "TRADING", "st": 1}
+    (change,) = decode_frame(json.dumps(frame).encode())
+    assert change.delivery_time == expected
