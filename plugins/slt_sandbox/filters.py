@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from slt.rules import lot_of
-from slt_sandbox.errors import ApiError, refusal
+from slt_sandbox.errors import refusal
 from slt_sandbox.numbers import decimals_of, number, plain
 
 if TYPE_CHECKING:
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from slt.types import SymbolRules
 
-__all__ = ["check_notional", "check_opposite", "check_percent", "check_price", "check_quantity"]
+__all__ = ["check_notional", "check_percent", "check_price", "check_quantity"]
 
 
 def check_price(rules: SymbolRules, price: Decimal) -> None:
@@ -59,11 +59,3 @@ def check_percent(rules: SymbolRules, side: int, price: Decimal, mark: float) ->
         raise refusal(-4016, limit=plain(highest))
     if side < 0 and rules.multiplier_down and price < (lowest := number(mark) * rules.multiplier_down):
         raise refusal(-4024, limit=plain(lowest))
-
-
-def check_opposite(rules: SymbolRules, side: int, mark: float) -> None:
-    """Refuse an order at market where the best price across, a tick away, breaks PERCENT_PRICE (-4131)."""
-    try:
-        check_percent(rules, side, number(mark) + side * rules.tick_size, mark)
-    except ApiError:
-        raise refusal(-4131) from None

@@ -10,7 +10,7 @@ from slt.types import Order, OrderRole, OrderSide, OrderType, OrderUpdate, Price
 from slt_sandbox.algo_trading import AlgoTrading
 from slt_sandbox.bookkeeping import Bookkeeper, raise_rejection
 from slt_sandbox.errors import ApiError, refusal
-from slt_sandbox.filters import check_notional, check_opposite, check_percent, check_price, check_quantity
+from slt_sandbox.filters import check_notional, check_percent, check_price, check_quantity
 from slt_sandbox.numbers import number, plain
 from slt_sandbox.orders import OrderRecord, OrderRequest
 from slt_sandbox.price_match import NO_MATCH, match_price
@@ -83,8 +83,6 @@ class Trading:
         if is_limit:
             check_price(rules, request.price)
             check_percent(rules, request.side, request.price, last)
-        else:
-            check_opposite(rules, request.side, last)
         known = request.price if is_limit else None if last != last else number(last)  # noqa: PLR0124 - no price yet
         if known is not None and not request.reduce_only:
             check_notional(rules, request.quantity, known)
