@@ -19,11 +19,16 @@ __all__ = ["report"]
 @click.option("--output", type=click.Path(path_type=Path), help="The file; default: RUN.html in this folder.")
 @config_option
 def report(run_id: str | None, output: Path | None, config_path: Path) -> None:
-    """Write the report of a stored RUN (default: the newest) from the storage; charts of candles are left out."""
+    """Write the report of a stored RUN (default: the newest) from the storage; charts of candles are left out.
+
+    A run that has not ended has none yet: `slt status` shows how it stands.
+    """
     from slt.report import ReportData, write_report  # noqa: PLC0415 # plotly's side of the program
     from slt.statistics import load_summary  # noqa: PLC0415 # as above
 
     run, trades, equity, models = with_storage(config_path, lambda stored: _read(stored, run_id))
+    if not run.summary:
+        raise SltError(f"run {run.id} is {run.status}: a report needs its end; `slt status` shows how it stands")
     try:
         summary = load_summary(run.summary)
     except ValueError as error:

@@ -196,7 +196,7 @@ def test_report_of_an_unfinished_run_is_refused(stored, file_storage):
     change(file_storage, Run, [Run("t-002", "backtest", 0, "", "stopped")])
     code, out, err = stored("report")
     assert (code, out) == (1, "")
-    assert err.startswith("slt: run t-002 is stopped: ")
+    assert err == "slt: run t-002 is stopped: a report needs its end; `slt status` shows how it stands\n"
 
 
 def test_unknown_run_is_answered_with_the_nearest_and_the_last_ones(stored, file_storage):

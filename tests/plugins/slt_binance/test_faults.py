@@ -87,3 +87,10 @@ def test_judge_long_text_of_several_lines_becomes_one_short_line():
 def test_ban_time_is_read_from_the_text():
     assert ban_time("Way too many requests; IP(1.2.3.4) banned until 1700000123456. Use WebSocket") == 1700000123456
     assert ban_time("Too many requests") is None
+
+
+def test_judge_words_of_the_exchange_and_advice_are_one_sentence():
+    reason = judge(401, -2015, "Invalid API-key, IP, or permissions for action.", is_safe=True).reason
+    assert reason.startswith(
+        "the exchange answered 401, code -2015: Invalid API-key, IP, or permissions for action; check"
+    )
