@@ -23,6 +23,7 @@ class Instance:
         began: When it was started, of `time.monotonic`.
         standing: Set once it says that it waits as a standby.
         begun: Set once it has the run's folder and goes on.
+        begun_at: When that was, of `time.monotonic`.
         said: Its last lines.
         let_go: When it had let go of everything, of `time.monotonic`.
     """
@@ -30,7 +31,7 @@ class Instance:
     def __init__(self, spawn, log):
         self._spawn, self._log = spawn, log
         self._port = free_port()
-        self.began = self.let_go = 0.0
+        self.began = self.begun_at = self.let_go = 0.0
         self.standing, self.begun, self.ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self.said = []
 
@@ -49,6 +50,7 @@ class Instance:
                 log.write(line)
                 self.said = [*self.said[-100:], line.decode(errors="replace").rstrip()]
                 if re.search(rb'"run (started|resumed)"', line):
+                    self.begun_at = time.monotonic()
                     self.begun.set()
                 if b"waits as a standby" in line:
                     self.standing.set()

