@@ -170,7 +170,8 @@ class Death:
         self.folder, self.image, self.row = folder, None, 0
 
     def strike(self, life_folder, exchange, row):
-        shutil.copytree(life_folder / "runs", self.folder / "runs")
+        passing = shutil.ignore_patterns("*.new", "*.tmp")  # such files vanish while they are copied
+        shutil.copytree(life_folder / "runs", self.folder / "runs", ignore=passing)
         self.image, self.row = exchange.image(), row
 
 
