@@ -34,6 +34,8 @@ _KEY = "brokers.binance"
 _DUPLICATE = -4116
 _ON_THE_WAY_MS = 1_000
 _UPDATES_WAITING = 10_000
+_START_WAIT_S = 75.0
+"""Restarts in a row use up a minute's budget: a start waits for the next, rather than end and use up more."""
 _log = logging.getLogger(__name__)
 
 
@@ -74,9 +76,10 @@ class BinanceBroker:
         client = make_client(config, credentials)
         try:
             survey = Survey(client, config, market.symbols, is_resumed=market.is_resumed)
-            await survey.look()
-            _raise_problems(survey)
-            await _switch_used(client, survey, config.margin_type)
+            with client.waiting_up_to(_START_WAIT_S):
+                await survey.look()
+                _raise_problems(survey)
+                await _switch_used(client, survey, config.margin_type)
         except BaseException:
             await client.close()
             raise

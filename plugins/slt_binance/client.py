@@ -11,6 +11,7 @@ import json
 import logging
 import random
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -23,7 +24,7 @@ from slt_binance.faults import Action, ExchangeError, Verdict, ban_time, judge
 from slt_binance.signing import encode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from slt_binance.signing import Signer
 
@@ -37,6 +38,7 @@ _CLOCK_SAMPLES = 3
 _CLOCK_AGE_MS = 30 * 60_000
 _MINUTE_MS = 60_000
 _BAN_PAUSE_MS = 120_000
+_LONG_WAIT_MS = 10_000
 _LONGEST_BAN_MS = 3 * 24 * 3_600_000
 _TOO_MANY_ORDERS = -1015
 _CONNECTIONS = 32
@@ -133,6 +135,20 @@ class Client:
         if self._offset is not None:
             self._offset = max(self._offset, time_ms - self._monotonic_ms())
 
+    @contextmanager
+    def waiting_up_to(self, seconds: float) -> Iterator[None]:
+        """Let calls inside wait so long for budget or ban, where that is longer than usual.
+
+        Args:
+            seconds: Longest wait of one call.
+        """
+        usual = self._longest_pause_ms
+        self._longest_pause_ms = max(usual, int(seconds * 1000))
+        try:
+            yield
+        finally:
+            self._longest_pause_ms = usual
+
     def sibling(self, base_url: str) -> Client:
         """A client of another host with the same key and clock; it never waits, and its pauses are its own."""
         made = Client(
@@ -211,14 +227,17 @@ class Client:
             attempt += 1
 
     async def _wait_for_budget(self, weight: int, orders: int, *, is_urgent: bool) -> None:
+        is_said = False
         while wait := self.budgets.wait_ms(self.now, weight, orders, is_urgent=is_urgent):
+            is_blocked = self.budgets.blocked_until > self.now
+            what = "the exchange asked to pause" if is_blocked else "the budget is used up"
             if wait > self._longest_pause_ms:
-                what = (
-                    "the exchange asked to pause" if self.budgets.blocked_until > self.now else "the budget is used up"
-                )
                 raise ExchangeError(
                     Verdict(Action.WAIT, 0, f"nothing was sent to {self.server}: {what}, {wait / 1000:.0f} s remain")
                 )
+            if wait > _LONG_WAIT_MS and not is_said:
+                is_said = True
+                _log.warning("waiting %.0f s before %s may be asked again: %s", wait / 1000, self.server, what)
             # In steps: what the exchange dates meanwhile may show that its clock is further than thought.
             await asyncio.sleep(min(1.0, wait / 1000))
 

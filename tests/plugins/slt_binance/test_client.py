@@ -339,3 +339,29 @@ async def test_close_twice_and_before_any_call_is_fine():
     client = Client("http://127.0.0.1:1", Credentials(KEY, HmacSigner(SECRET)))
     await client.close()
     await client.close()
+
+
+async def test_call_that_may_wait_longer_waits_for_the_pause_to_end(server, make_client):
+    client = make_client(longest_pause_seconds=0.0)
+    await client.sync_clock()
+    server.say("GET", "/fapi/v3/account", (429, {"code": -1003, "msg": "Too many requests."}, {"Retry-After": "1"}))
+    server.defaults["GET", "/fapi/v3/account"] = {"positions": []}
+    await fails(client, Endpoints.ACCOUNT)
+    with client.waiting_up_to(30.0):
+        assert await client.call(Endpoints.ACCOUNT) == {"positions": []}
+    server.say("GET", "/fapi/v3/account", (429, {"code": -1003, "msg": "Too many requests."}, {"Retry-After": "1"}))
+    await fails(client, Endpoints.ACCOUNT)
+
+
+async def test_long_wait_is_told_once(server, make_client, caplog):
+    caplog.set_level(logging.WARNING)
+    client = make_client(longest_pause_seconds=60.0)
+    await client.sync_clock()
+    client.budgets.block(client.now + 11_500)
+    waiting = asyncio.create_task(client.call(Endpoints.TIME))
+    while "may be asked again" not in caplog.text:  # noqa: ASYNC110 # a log has no event
+        await asyncio.sleep(0.01)
+    client.budgets.blocked_until = 0
+    await waiting
+    assert caplog.text.count("may be asked again") == 1
+    assert "waiting 11 s" in caplog.text or "waiting 12 s" in caplog.text
