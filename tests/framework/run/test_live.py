@@ -310,8 +310,8 @@ async def test_health_file_tells_how_the_run_is_and_how_it_ended(tmp_path, monke
     settings = write_config(tmp_path, run="speed = 86400.0")
     await execute(settings, Observer(watcher.started, progressed, lambda: False))
     names = [part["name"] for part in seen[-1]["parts"]]
-    expected = "feed recording, loop, loops, database, queue, cache, broker, model, memory, risk, outbox, plugins"
-    assert ", ".join(names) == expected
+    expected = "feed recording, loop, loops, database, queue, features, cache, broker, model, memory, risk, outbox"
+    assert ", ".join(names) == f"{expected}, plugins"
     assert {one["state"] for one in seen} == {"running"}
     # How well depends on what else the machine does; `test_vitals` has the scores.
     assert seen[-1]["status"] in {"green", "yellow", "red"}
