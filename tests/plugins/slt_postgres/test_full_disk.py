@@ -99,7 +99,7 @@ async def test_full_disk_is_waited_out_in_the_journal_and_everything_is_stored_o
     assert run.writer.refused == 0
 
 
-async def test_server_killed_on_a_full_disk_serves_again_when_there_is_space_and_nothing_is_lost(disk, full, copy_data, tmp_path):
+async def test_server_killed_on_a_full_disk_serves_again_and_loses_nothing(disk, full, copy_data, tmp_path):
     data = copy_data(disk / "data")
     async with trading(tmp_path, embedded_folder=str(data), connect_timeout_seconds=10.0) as run:
         run.trade(20)
