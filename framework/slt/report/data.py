@@ -21,7 +21,7 @@ class ReportData:
     """Everything that one report shows; the order of the records does not matter.
 
     Attributes:
-        run: The run, its configuration without secrets.
+        run: The run, finished or not, its configuration without secrets.
         summary: Its figures, and with them the market, whether it is synthetic, and the decisions by gate.
         trades: Its closed trades.
         equity: Its equity points.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from slt.report.interim import build_interim_banner
 from slt.report.text import duration, escape, integer, money, multiple, percent, signed, tone, utc
 from slt.statistics import check_accounting
 
@@ -16,7 +17,7 @@ __all__ = ["build_banners", "build_tiles"]
 
 def build_banners(data: ReportData) -> str:
     """What a reader must know before any figure."""
-    banners = []
+    banners = [build_interim_banner(data.summary)]
     if data.summary.is_synthetic:
         banners.append(
             '<p class="banner" role="note"><strong>Synthetic market.</strong> The candles were made by a program, '
@@ -44,9 +45,15 @@ def _money_tiles(s: Summary) -> list[str]:
     change = ("+" if s.net_return is not None and s.net_return > 0 else "") + percent(s.net_return, 2)
     when = f"from {utc(relative.peak_time)} to {utc(relative.trough_time)}"
     lowest = f"{money(fall.amount, s.currency)}; {when}" if relative.amount else "the equity never fell"
+    still_open = []
+    if s.interim is not None:
+        note = f"{integer(len(s.interim.positions))} open positions, realised and unrealised"
+        still_open = [_tile("Open PnL", signed(s.open_pnl), note, unit=s.currency, style=tone(s.open_pnl))]
+    equity = "Final equity" if s.interim is None else "Equity so far"
     return [
         _tile("Net PnL", signed(s.net_pnl), "after fees and funding", unit=s.currency, style=tone(s.net_pnl)),
-        _tile("Final equity", money(s.final_equity), f"{change} on {money(s.initial_equity)}", unit=s.currency),
+        *still_open,
+        _tile(equity, money(s.final_equity), f"{change} on {money(s.initial_equity)}", unit=s.currency),
         _tile("Max drawdown", percent(relative.fraction, 2), lowest),
     ]
 

@@ -6,6 +6,7 @@ import json
 from importlib import resources
 from typing import TYPE_CHECKING
 
+from slt.report.interim import build_open_positions
 from slt.report.overview import build_banners, build_tiles
 from slt.report.sections import (
     build_account,
@@ -41,6 +42,7 @@ def render_html(data: ReportData) -> str:
 
     sections = [
         build_account(data),
+        *build_open_positions(data.summary),
         build_market(data),
         build_exits(data),
         build_model(data),

@@ -201,7 +201,8 @@ def _candle_card(data: ReportData, sheet: Sheet) -> str:
     if not shown:
         return empty_card(
             "Trades on candles",
-            "No candles are kept with a stored run: the chart is in the report that the run wrote at its end.",
+            "No candles are kept with a stored run: the chart is in the report that "
+            + ("the run wrote at its end." if data.summary.interim is None else "the run writes at its end."),
         )
     tabs, places = [], []
     for i, symbol in enumerate(shown):
@@ -231,11 +232,12 @@ def _charted_symbols(data: ReportData, by_symbol: dict[str, list[Trade]]) -> lis
 def _sum(s: Summary) -> str:
     accounting = check_accounting(s)
     terms = [(s.gross_pnl, "gross PnL"), (-s.fees, "fees"), (-s.funding, "funding")]
-    if s.open_pnl:
+    if s.open_pnl or s.interim is not None:
         terms.append((s.open_pnl, "still open"))
+    equity = "Final equity" if s.interim is None else "Equity so far"
     return (
         f'<p class="sum">{money(s.initial_equity)} initial {_join(terms)} = {money(accounting.expected)} '
-        f"{escape(s.currency)}. Final equity: {money(s.final_equity)}: the accounts "
+        f"{escape(s.currency)}. {equity}: {money(s.final_equity)}: the accounts "
         f"{'close' if accounting.closes else 'do not close'}.</p>"
     )
 

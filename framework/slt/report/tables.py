@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from slt.statistics import Group, ModelVerdict, Summary
     from slt.types import ModelVersion, Trade
 
-__all__ = ["cost_table", "group_table", "metrics_table", "model_table", "trade_rows"]
+__all__ = ["cost_table", "group_table", "html_table", "metrics_table", "model_table", "trade_rows"]
 
 _TRADE_COLUMNS = (
     ("Exit time (UTC)", "time"),
@@ -58,7 +58,7 @@ def group_table(groups: Sequence[Group], noun: str, currency: str) -> str:
         )
         for g in groups
     ]
-    return _table(heads, rows)
+    return html_table(heads, rows)
 
 
 def cost_table(summary: Summary) -> str:
@@ -78,7 +78,7 @@ def cost_table(summary: Summary) -> str:
     ]
     heads = ("Cost", f"Paid ({summary.currency})", "A trade", "Of the turnover", "Of the profit before costs")
     note = f"Turnover: {money(summary.turnover, summary.currency)} bought and sold. Negative costs were received."
-    return _table(heads, rows) + f'<p class="caption">{escape(note)}</p>'
+    return html_table(heads, rows) + f'<p class="caption">{escape(note)}</p>'
 
 
 def model_table(models: Sequence[ModelVerdict]) -> str:
@@ -97,7 +97,7 @@ def model_table(models: Sequence[ModelVerdict]) -> str:
         for m in models
     ]
     heads = ("Version", "Gate", "Verdict", "Samples", "Trades", "Effective (UTC)")
-    return _table(heads, rows, style="verdicts")
+    return html_table(heads, rows, style="verdicts")
 
 
 def metrics_table(models: Iterable[ModelVersion]) -> str:
@@ -110,7 +110,7 @@ def metrics_table(models: Iterable[ModelVersion]) -> str:
         return ""
     heads = ("Score", *(f"{m.strategy} v{m.version}" for m, _ in scored))
     rows = [(escape(name), *(_score(s.get(name)) for _, s in scored)) for name in names]
-    return f"<details><summary>Scores of each fit</summary>{_table(heads, rows)}</details>"
+    return f"<details><summary>Scores of each fit</summary>{html_table(heads, rows)}</details>"
 
 
 def trade_rows(trades: Sequence[Trade]) -> dict[str, Any]:
@@ -148,7 +148,8 @@ def _row(t: Trade) -> list[Any]:
     ]
 
 
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, style: str = "") -> str:
+def html_table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, style: str = "") -> str:
+    """A table that scrolls where it is too wide; heads are plain text, cells are HTML."""
     head = "".join(f'<th scope="col">{escape(h)}</th>' for h in heads)
     body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
     return (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from slt.report.interim import interim_lines
 from slt.report.text import bare_verdict, duration, integer, money, multiple, percent, signed, utc
 from slt.statistics import check_accounting
 
@@ -56,6 +57,7 @@ def summary_lines(summary: Summary, report_path: Path | str | None = None) -> li
         lines.append(f"market: {summary.market}")
     if summary.is_synthetic:
         lines.append(_SYNTHETIC)
+    lines += interim_lines(summary)
     lines += [f"{name.lower()}: {value}" for name, value, _ in _figures(summary)]
     lines += [
         f"exit {g.key}: {integer(g.trades)} trades, {percent(g.win_rate)} won, "
@@ -132,6 +134,7 @@ def _parts(summary: Summary, report_path: Path | str | None) -> list[RenderableT
     parts.append(Text(f"{utc(summary.start)} to {utc(summary.end)} UTC", style="dim"))
     if summary.is_synthetic:
         parts.append(Text(_SYNTHETIC, style="bold yellow"))
+    parts += [Text(line, style="bold yellow") for line in interim_lines(summary)]
     parts += ["", _pairs(_figures(summary)), ""]
     parts += [_exit_table(summary), ""] if summary.by_exit else [Text("No trade was closed."), ""]
     parts += [_model_table(summary), ""] if summary.models else [Text("No fit took place (UNTRAINED)."), ""]

@@ -21,6 +21,7 @@ from slt.run.assembly import Assembly, assembled
 from slt.run.diary import Diary
 from slt.run.fitting import FitWorker
 from slt.run.heap import share_heaps
+from slt.run.interim import InterimKeeper
 from slt.run.leftovers import bring_leftovers
 from slt.run.live import play_live
 from slt.run.live_session import LiveSession
@@ -138,7 +139,10 @@ async def _run(assembly: Assembly, observer: Observer, lifecycle: LifecycleManag
             upkeep.note(progress)
             observer.progressed(progress)
 
-        assembly.writer.put([assembly.run_record("running")])
+        interim = InterimKeeper(assembly, session)
+        await interim.begin()
+        if assembly.settings.run.mode != "backtest":
+            session.on_records = interim.note
         try:
             if assembly.settings.run.mode == "backtest":
                 await replay(assembly, session, stopping=stopping, on_progress=progressed, skip=skip)
@@ -148,7 +152,7 @@ async def _run(assembly: Assembly, observer: Observer, lifecycle: LifecycleManag
                 await play_live(assembly, session, stopping=stopping, on_progress=progressed)
         except StoppedError:
             lifecycle.request_stop("the run is saved")
-            assembly.writer.put([assembly.run_record("stopped")])
+            interim.stop()
             raise
         return await _finish(assembly, session, upkeep)
 

@@ -33,7 +33,7 @@ from slt.market import bar_path
 from slt.types import BarState, EquityPoint, FitReport, ModelVersion, OrderStatus, OrderUpdate, PricePoint, Trade
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from slt.hookspecs import BrokerSpecs
     from slt.notify import Outbox
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from slt.run.vitals import Vitals
     from slt.storage.writer import Writer
     from slt.trading.engine import Engine
-    from slt.types import Bars, FitRequest, Notice
+    from slt.types import Bars, FitRequest, Notice, Record
 
 __all__ = ["Results", "Session"]
 
@@ -108,6 +108,7 @@ class Session:
         diary: Writes down what the commands mean for people; None writes nothing, as in a back-test.
         vitals: Takes what a driver knows about the run's health; None in a back-test.
         halts: Who halts entries from outside the engine, and why now: an empty text = it does not. See `apply_halts`.
+        on_records: Told of the event time and the records of an event once its commands are carried out; None = nobody.
         stand_by: Waits until this instance may trade; a live driver awaits it once, warm, before its first order.
             None = it may.
     """
@@ -135,6 +136,7 @@ class Session:
         self.vitals: Vitals | None = None
         self.halts: dict[str, Callable[[], str]] = {}
         self.stand_by: Callable[[], Awaitable[None]] | None = None
+        self.on_records: Callable[[int, Sequence[Record]], None] | None = None
         self._broker = broker
         self._writer = writer
         self._outbox = outbox
@@ -300,6 +302,8 @@ class Session:
                 self._is_swapped = True
             elif isinstance(command, Notify):
                 self.tell((command.notice,))
+        if self.on_records is not None:
+            self.on_records(self.time, records)
         return events
 
     async def make_durable(self, position: int) -> None:

@@ -6,6 +6,13 @@ Money is in the run's quote currency, times are ms UTC, fractions are 1.0 = 100 
 
 from __future__ import annotations
 
+from slt.statistics.interim import (
+    InterimAccount,
+    InterimFigures,
+    dump_account,
+    load_account,
+    summarise_interim,
+)
 from slt.statistics.measures import (
     calculate_drawdowns,
     calculate_exposure,
@@ -14,7 +21,16 @@ from slt.statistics.measures import (
     daily_returns,
     wilson_interval,
 )
-from slt.statistics.records import Accounting, Drawdown, Group, ModelVerdict, Summary, TradeBrief
+from slt.statistics.records import (
+    Accounting,
+    Drawdown,
+    Group,
+    Interim,
+    ModelVerdict,
+    OpenResult,
+    Summary,
+    TradeBrief,
+)
 from slt.statistics.summary import check_accounting, load_summary, summarise
 from slt.statistics.trade_list import calculate_trade_hash, group_trades, order_trades
 
@@ -22,7 +38,11 @@ __all__ = [
     "Accounting",
     "Drawdown",
     "Group",
+    "Interim",
+    "InterimAccount",
+    "InterimFigures",
     "ModelVerdict",
+    "OpenResult",
     "Summary",
     "TradeBrief",
     "calculate_drawdowns",
@@ -32,9 +52,12 @@ __all__ = [
     "calculate_trade_hash",
     "check_accounting",
     "daily_returns",
+    "dump_account",
     "group_trades",
+    "load_account",
     "load_summary",
     "order_trades",
     "summarise",
+    "summarise_interim",
     "wilson_interval",
 ]

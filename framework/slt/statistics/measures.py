@@ -131,12 +131,16 @@ def calculate_sortino(returns: Sequence[float]) -> float | None:
     return mean / math.sqrt(downside) * math.sqrt(_DAYS_A_YEAR) if downside > 0 else None
 
 
-def calculate_exposure(trades: Iterable[Trade], start: int, end: int) -> float:
-    """Share of the time from `start` to `end` during which at least one of the trades was open; 0 for an empty span."""
+def calculate_exposure(trades: Iterable[Trade], start: int, end: int, still_open: Iterable[int] = ()) -> float:
+    """Share of the time from `start` to `end` during which at least one of the trades was open; 0 for an empty span.
+
+    Positions that are open at the end count with the entry times in `still_open`. All times are ms UTC.
+    """
     if end <= start:
         return 0.0
     covered, reached = 0, start
-    for entry, leave in sorted((t.entry_time, t.exit_time) for t in trades):
+    spans = [*((t.entry_time, t.exit_time) for t in trades), *((entry, end) for entry in still_open)]
+    for entry, leave in sorted(spans):
         covered += max(0, min(leave, end) - max(entry, reached))
         reached = max(reached, leave)
     return covered / (end - start)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attrs import field, frozen
 
-__all__ = ["Accounting", "Drawdown", "Group", "ModelVerdict", "Summary", "TradeBrief"]
+__all__ = ["Accounting", "Drawdown", "Group", "Interim", "ModelVerdict", "OpenResult", "Summary", "TradeBrief"]
 
 
 @frozen
@@ -111,6 +111,61 @@ class ModelVerdict:
 
 
 @frozen
+class OpenResult:
+    """A position that is still open, and its result so far.
+
+    Attributes:
+        id: The position's id.
+        symbol: Exchange name.
+        side: +1 long, -1 short.
+        strategy: Config name of the strategy.
+        entry_time: First fill.
+        entry_price: Mean of what is open.
+        quantity: Base units still open.
+        price: Last price seen.
+        stop: Protective stop now.
+        target: Target now.
+        margin: Initial margin that it binds.
+        realised: Result of the parts closed so far, after all fees and funding paid so far.
+        unrealised: PnL of what is open at the last price, before closing costs.
+    """
+
+    id: str
+    symbol: str
+    side: int
+    strategy: str
+    entry_time: int
+    entry_price: float
+    quantity: float
+    price: float
+    stop: float
+    target: float
+    margin: float
+    realised: float
+    unrealised: float
+
+    @property
+    def pnl(self) -> float:
+        """Net result so far, realised and unrealised."""
+        return self.realised + self.unrealised
+
+
+@frozen
+class Interim:
+    """What a summary of a run that has not ended says beyond the figures.
+
+    Attributes:
+        status: ``running`` or ``stopped``, as in `slt.types.Run`.
+        time: Event time up to which the figures go.
+        positions: What is open then.
+    """
+
+    status: str
+    time: int
+    positions: tuple[OpenResult, ...] = ()
+
+
+@frozen
 class Summary:
     """The figures of one run; `attrs.asdict` gives JSON types (no NaN, no infinity), `load_summary` takes them back.
 
@@ -162,6 +217,7 @@ class Summary:
         models: Model versions by strategy and version.
         decisions: Proposals by outcome (``entered`` or the gate that refused), most frequent first; empty = not told.
         trade_hash: `calculate_trade_hash` of the trades.
+        interim: Set where the run has not ended; None = it has.
     """
 
     run_id: str
@@ -209,6 +265,7 @@ class Summary:
     models: tuple[ModelVerdict, ...]
     trade_hash: str
     decisions: dict[str, int] = field(factory=dict)
+    interim: Interim | None = None
 
 
 @frozen

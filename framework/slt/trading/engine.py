@@ -317,6 +317,7 @@ class Engine:
 
     def _store_equity(self, time: int) -> None:
         core, portfolio = self._core, self._core.portfolio
+        portfolio.note_point(time)
         core.store(
             EquityPoint(
                 id=f"{core.setup.run_id}-{time}",

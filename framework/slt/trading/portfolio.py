@@ -22,6 +22,8 @@ _FLAT = 1e-9
 """Share of the initial quantity below which a position counts as flat (float dust of partial closes)."""
 
 
+_CENT = 0.01
+"""Money below which a change of the initial equity is rounding, and no deposit."""
 _REMEMBERED_FILLS = 512
 """Fills by symbol whose ids are remembered, so that one that comes twice is booked once."""
 _REMEMBERED_ORDERS = 512
@@ -139,6 +141,10 @@ class Portfolio:
         run_id: The run.
         initial_equity: Wallet at the start, quote currency.
         win_rate_trades: How many recent results the win rate looks at.
+
+    Attributes:
+        steps: Time of an equity point (ms UTC) and the initial equity at it and those after; one more whenever what
+            came or went has moved it.
     """
 
     def __init__(self, run_id: str, initial_equity: float, win_rate_trades: int) -> None:
@@ -155,6 +161,7 @@ class Portfolio:
         self.retired_entries: dict[str, PendingEntry] = {}
         self.results: deque[bool] = deque(maxlen=win_rate_trades)
         self.trades = 0
+        self.steps: list[tuple[int, float]] = []
 
     @property
     def equity(self) -> float:
@@ -165,6 +172,11 @@ class Portfolio:
     def margin_in_use(self) -> float:
         """Initial margin of all positions and entries under way."""
         return sum(h.margin for h in self.holdings.values()) + sum(e.margin for e in self.entries.values())
+
+    def note_point(self, time: int) -> None:
+        """Remember the initial equity of an equity point where it is another than that of the one before."""
+        if not self.steps or abs(self.initial_equity - self.steps[-1][1]) >= _CENT:
+            self.steps.append((time, self.initial_equity))
 
     def engaged(self, symbol: str) -> bool:
         """Whether the symbol has a position or an entry under way."""

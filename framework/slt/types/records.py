@@ -31,7 +31,7 @@ class Run:
         started: Event time of the first bar, ms UTC.
         config: The effective configuration as TOML, without secrets.
         status: ``running``, ``finished``, ``stopped`` (resumable) or ``failed``.
-        summary: Figures of the finished run; empty while it runs.
+        summary: Figures of the finished run; until then ``account``, how the account last stood, or nothing.
     """
 
     id: str

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import pickle
 import re
 from datetime import UTC, datetime
 
+import attrs
 import pytest
 
-from slt.types import Decision, ModelVersion, Run
+from slt.config import read_config
+from slt.errors import StoppedError
+from slt.run.execution import Observer, execute
+from slt.types import Decision, ModelVersion, Run, Trade
 
 CONFIG = """
 [run]
@@ -36,16 +42,12 @@ def stored(slt, tmp_path, file_storage):
 
 def change(path, kind, records):
     """Put records into the file of the storage."""
-    import pickle
-
     content = pickle.loads(path.read_bytes())
     content[kind].update({record.id: record for record in records})
     path.write_bytes(pickle.dumps(content))
 
 
 def decisions_of(path):
-    import pickle
-
     return sorted(pickle.loads(path.read_bytes())[Decision].values(), key=lambda d: (d.time, d.id), reverse=True)
 
 
@@ -192,11 +194,127 @@ def test_report_that_cannot_be_written_says_so(stored, tmp_path):
     )
 
 
-def test_report_of_an_unfinished_run_is_refused(stored, file_storage):
-    change(file_storage, Run, [Run("t-002", "backtest", 0, "", "stopped")])
+PAPER = """
+[run]
+name = "p"
+mode = "paper"
+equity_every_minutes = 7
+[plugins]
+feed = "synthetic"
+storage = "file"
+strategies = ["ema_cross"]
+sizer = "fixed_risk"
+exits = ["time_stop"]
+[feeds.synthetic]
+days = 2
+symbols = ["SYN1USDT", "SYN2USDT"]
+"""
+
+
+def play_until_open(path, *, is_killed=False):
+    """Play a run until it holds a position and has closed five trades, then stop it, or end it without a last word."""
+    seen = []
+
+    def progressed(progress):
+        if progress.open_positions and progress.trades >= 5 and not seen:
+            seen.append(progress)
+            if is_killed:
+                raise KeyboardInterrupt
+
+    observer = Observer(lambda _: None, progressed, lambda: bool(seen))
+    with pytest.raises(KeyboardInterrupt if is_killed else StoppedError):
+        asyncio.run(execute(read_config(path, {}), observer))
+    (progress,) = seen
+    return progress
+
+
+def moment_of(progress):
+    return datetime.fromtimestamp(progress.time / 1000, UTC).strftime("%Y-%m-%d %H:%M")
+
+
+@pytest.mark.parametrize("mode", ["paper", "backtest"])
+def test_report_of_a_stopped_run_shows_it_as_it_stands_and_the_accounts_close(slt, tmp_path, file_storage, mode):
+    config = tmp_path / "config.toml"
+    config.write_text(PAPER.replace("paper", mode))
+    progress = play_until_open(config)
+    code, out, err = slt("report")
+    lines = out.splitlines()
+    assert (code, err) == (0, "")
+    left = "p-001 is stopped and has not ended; the command that began it resumes it"
+    assert lines[0] == f"{left}; figures up to {moment_of(progress)} UTC"
+    assert lines[1].startswith(f"{progress.trades} closed trades, {progress.open_positions} open position")
+    assert lines[2].endswith(f"equity {progress.equity:,.2f} USDT: the accounts close")
+    assert lines[2].startswith("10,000.00 initial ")
+    page = (tmp_path / "p-001.html").read_text(encoding="utf-8")
+    assert "<strong>The run is stopped.</strong>" in page
+    assert f"The figures go up to {moment_of(progress)} UTC" in page
+    assert "the accounts close" in page
+    assert "do not close" not in page
+    assert f"All {progress.trades} closed trades." in page
+    assert re.search(r"<h3>Open positions</h3>.*SYN\dUSDT (long|short)</td>", page)
+    assert slt("run")[0] == 0
+    assert slt("report")[1].splitlines() == [f"report of run p-001: {tmp_path / 'p-001.html'}"]
+    assert "Open positions" not in (tmp_path / "p-001.html").read_text(encoding="utf-8")
+
+
+def test_report_of_a_run_that_goes_on_shows_it_up_to_its_last_word(slt, tmp_path, file_storage):
+    config = tmp_path / "config.toml"
+    config.write_text(PAPER)
+    progress = play_until_open(config, is_killed=True)
+    code, out, err = slt("report")
+    lines = out.splitlines()
+    told = datetime.strptime(lines[0][-20:-4], "%Y-%m-%d %H:%M").replace(tzinfo=UTC).timestamp() * 1000
+    assert (code, err) == (0, "")
+    assert "p-001 has not ended: it goes on, unless its process was killed (`slt status` tells)" in lines[0]
+    assert progress.time - 10 * 60_000 <= told <= progress.time
+    assert lines[2].endswith("the accounts close")
+    assert "<strong>The run goes on.</strong>" in (tmp_path / "p-001.html").read_text(encoding="utf-8")
+
+
+def test_report_of_a_run_that_goes_on_leaves_out_trades_that_came_after_its_last_word(slt, tmp_path, file_storage):
+    config = tmp_path / "config.toml"
+    config.write_text(PAPER)
+    progress = play_until_open(config)
+    trades = pickle.loads(file_storage.read_bytes())[Trade]
+    later = attrs.evolve(next(iter(trades.values())), id="p-001-x", exit_time=progress.time + 1, net_pnl=1e6)
+    change(file_storage, Trade, [later])
+    lines = slt("report")[1].splitlines()
+    assert lines[1].startswith(f"{progress.trades} closed trades,")
+    assert lines[2].endswith("the accounts close")
+
+
+def test_report_of_a_stopped_run_whose_storage_lost_a_trade_says_that_the_accounts_do_not_close(
+    slt, tmp_path, file_storage
+):
+    config = tmp_path / "config.toml"
+    config.write_text(PAPER)
+    play_until_open(config)
+    content = pickle.loads(file_storage.read_bytes())
+    lost = content[Trade].pop(next(iter(content[Trade])))
+    file_storage.write_bytes(pickle.dumps(content))
+    assert f"the accounts DO NOT CLOSE, off by {lost.net_pnl:.9f} USDT" in slt("report")[1]
+    assert "The accounts do not close." in (tmp_path / "p-001.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("mode", "hint"),
+    [
+        ("backtest", "a back-test tells it when it is stopped or at its end"),
+        ("live", "it does with its first equity point or trade"),
+    ],
+)
+def test_report_of_a_run_without_any_account_says_when_there_will_be_one(stored, file_storage, mode, hint):
+    change(file_storage, Run, [Run("t-002", mode, 0, "", "running")])
     code, out, err = stored("report")
     assert (code, out) == (1, "")
-    assert err == "slt: run t-002 is stopped: a report needs its end; `slt status` shows how it stands\n"
+    assert err == f"slt: run t-002 is running and has not told yet how its account stands; {hint}\n"
+
+
+def test_report_of_an_account_of_another_version_says_so(stored, file_storage):
+    change(file_storage, Run, [Run("t-002", "live", 0, "", "stopped", {"account": {"time": 1}})])
+    assert stored("report")[2] == (
+        "slt: run t-002 is stopped: the stored account was written by another version of slt\n"
+    )
 
 
 def test_unknown_run_is_answered_with_the_nearest_and_the_last_ones(stored, file_storage):
