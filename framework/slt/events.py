@@ -21,6 +21,7 @@ from slt.types import (
     FitRequest,
     FundingPayment,
     Notice,
+    OpenPosition,
     Order,
     OrderUpdate,
     PricePoint,
@@ -41,6 +42,7 @@ __all__ = [
     "ModelReady",
     "Notify",
     "PluginFailed",
+    "PositionsLeft",
     "QueryOrder",
     "ReadAccount",
     "RunEnding",
@@ -192,6 +194,19 @@ class SymbolsJoined:
     rules: dict[str, SymbolRules]
 
 
+@frozen(eq=False)
+class PositionsLeft:
+    """Positions that other runs of this name have left open, as the storage knows them.
+
+    Attributes:
+        time: ms UTC.
+        positions: As stored; what the exchange does not have is passed over.
+    """
+
+    time: int
+    positions: tuple[OpenPosition, ...]
+
+
 Event = (
     BarsClosed
     | PricePoint
@@ -206,6 +221,7 @@ Event = (
     | BrokerLink
     | BrokerAlert
     | SymbolChange
+    | PositionsLeft
     | SymbolsJoined
     | RunEnding
 )

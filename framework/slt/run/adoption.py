@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from slt.errors import ModelError, StorageError
 from slt.log import get_logger
 from slt.storage.contract import Query
 from slt.trading.registry import adopt, pile_of, run_number
-from slt.types import ModelVersion, Sample
+from slt.types import ModelVersion, OpenPosition, Sample
 
 if TYPE_CHECKING:
     from slt.run.assembly import Assembly
     from slt.run.session import Session
 
-__all__ = ["adopt_models", "adopt_past", "adopt_samples"]
+__all__ = ["adopt_models", "adopt_past", "adopt_samples", "read_positions_left"]
+
+_LEFT_MS = 30 * 86_400_000
+"""How far back positions are looked for: none is meant to be open for more than hours."""
+_LOOK_S = 10.0
 
 _log = get_logger("learning")
 
@@ -35,6 +40,25 @@ async def adopt_past(assembly: Assembly, session: Session) -> None:
         if settings.run.mode == "backtest":
             raise
         _log.warning("begins without what earlier runs learnt: the storage is away", cause=str(error))
+
+
+async def read_positions_left(assembly: Assembly, now: int) -> tuple[OpenPosition, ...]:
+    """Positions that other runs of this name have left open, as stored; none where the storage does not answer.
+
+    Args:
+        assembly: The run's parts.
+        now: The exchange's time, ms UTC.
+    """
+    name, own = assembly.settings.run.name, assembly.folder.run_id
+    try:
+        async with asyncio.timeout(_LOOK_S):
+            rows = await assembly.storage.slt_read_records(query=Query(OpenPosition, since=now - _LEFT_MS))
+    except (StorageError, TimeoutError) as error:
+        text = "cannot look for positions that an earlier run left: what the account has beyond the books is a stranger"
+        _log.warning(text, cause=str(error) or type(error).__name__)
+        return ()
+    found = (row for row in rows if isinstance(row, OpenPosition) and row.is_open and row.run_id != own)
+    return tuple(row for row in found if row.run_id.rpartition("-")[0] == name)
 
 
 async def adopt_models(assembly: Assembly, session: Session) -> None:

@@ -20,11 +20,11 @@ import time
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from slt.errors import SltError, StoppedError
-from slt.events import EntriesHalted, Tick
+from slt.events import EntriesHalted, PositionsLeft, Tick
 from slt.feed import make_recorder
 from slt.feed.pipeline import FeedPipeline
 from slt.log import get_logger
-from slt.run.adoption import adopt_past
+from slt.run.adoption import adopt_past, read_positions_left
 from slt.run.books import AccountReader
 from slt.run.clock import ExchangeClock
 from slt.run.folders import remember_symbols
@@ -283,6 +283,9 @@ class _Driver:
         """Nothing is entered before the books agree; orders of an earlier life are asked for, or sent."""
         if self._lanes is None or self._reader is None:
             return
+        left = await read_positions_left(self._assembly, self._now())
+        if left:
+            await self._session.handle(PositionsLeft(self._now(), left))
         reason = "the books have not been compared with the exchange yet"
         await self._session.handle(EntriesHalted(self._now(), reason, BOOKS))
         for order in list(self._session.engine.portfolio.orders.values()):

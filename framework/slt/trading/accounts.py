@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from slt.events import AccountRead
     from slt.trading.core import Core
     from slt.trading.fills import FillDesk
+    from slt.trading.inheritance import Inheritance
     from slt.trading.portfolio import Holding
     from slt.types import AccountState
 
@@ -40,16 +41,20 @@ class AccountDesk:
     Args:
         core: The engine's memory.
         fills: Books fills.
+        inheritance: Goes on with what earlier runs left.
     """
 
-    def __init__(self, core: Core, fills: FillDesk) -> None:
+    def __init__(self, core: Core, fills: FillDesk, inheritance: Inheritance) -> None:
         self._core = core
         self._fills = fills
+        self._inheritance = inheritance
         self.differing: dict[str, int] = {}
 
     def compare(self, event: AccountRead) -> None:
         """Compare, ask for what differs or put it right, and let entries resume once all agrees."""
         account = event.account
+        for position in account.positions:
+            self._inheritance.resume(position, account.orders)
         self._sweep(account)
         found = {p.symbol: p for p in account.positions}
         symbols = sorted(found.keys() | self._core.portfolio.holdings.keys())
@@ -70,11 +75,14 @@ class AccountDesk:
     def _sweep(self, account: AccountState) -> None:
         """Cancel orders of ours that belong to nothing; ask what became of those that rest only in the books.
 
-        Stops and targets of a position that the books do not have stay: an earlier run left it, and they protect it.
+        Stops and targets of an earlier run stay while they protect a position: one that the books do not have, or that
+        has no acknowledged stop of this run yet.
         """
         core, portfolio = self._core, self._core.portfolio
         theirs = {order.client_id for order in account.orders}
-        left = {p.symbol: p.side for p in account.positions if p.symbol not in portfolio.holdings}
+        holdings = portfolio.holdings
+        bare = {s for s, holding in holdings.items() if holding.uncovered_since is not None}
+        left = {p.symbol: p.side for p in account.positions if p.symbol not in holdings or p.symbol in bare}
         for found in account.orders:
             is_ours = found.client_id.startswith(core.setup.owner) and found.client_id not in portfolio.orders
             if is_ours and not (found.reduce_only and left.get(found.symbol) == -found.side):

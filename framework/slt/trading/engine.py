@@ -20,6 +20,7 @@ from slt.events import (
     ModelReady,
     Notify,
     PluginFailed,
+    PositionsLeft,
     QueryOrder,
     ReadAccount,
     RunEnding,
@@ -35,6 +36,7 @@ from slt.trading.core import Core, EngineSetup
 from slt.trading.entries import EntryDesk
 from slt.trading.exits import ExitDesk, make_outlook
 from slt.trading.fills import FillDesk
+from slt.trading.inheritance import Inheritance
 from slt.trading.universe import UniverseDesk
 from slt.types import (
     MINUTE_MS,
@@ -80,7 +82,8 @@ class Engine:
         self._entries = EntryDesk(self._core)
         self._closes = CloseDesk(self._core)
         self._fills = FillDesk(self._core, self._closes, self._trade_closed)
-        self._accounts = AccountDesk(self._core, self._fills)
+        self._inheritance = Inheritance(self._core, self._fills)
+        self._accounts = AccountDesk(self._core, self._fills, self._inheritance)
         self._exits = ExitDesk(setup.exits)
         self._universe = UniverseDesk(self._core, self._closes)
         self._views = {strategy: i for i, strategy in enumerate(setup.strategies)}
@@ -103,6 +106,7 @@ class Engine:
             BrokerAlert: self._alerted,
             SymbolChange: self._universe.change,
             SymbolsJoined: self._universe.join,
+            PositionsLeft: self._inheritance.note,
             Tick: self._ticked,
             ModelReady: self._model_ready,
             EntriesHalted: self._entries_halted,

@@ -22,6 +22,8 @@ _FLAT = 1e-9
 """Share of the initial quantity below which a position counts as flat (float dust of partial closes)."""
 
 
+_BOOKED = ("gross", "fees", "funding", "slippage", "exit_quantity", "exit_value", "is_refilled")
+"""What a stored position says of its holding, beside the reasons of its partial exits."""
 _CENT = 0.01
 """Money below which a change of the initial equity is rounding, and no deposit."""
 _REMEMBERED_FILLS = 512
@@ -157,6 +159,7 @@ class Portfolio:
         self.filled: dict[str, float] = {}
         self.seen_fills: dict[str, dict[int, None]] = {}
         self.settled: dict[str, None] = {}
+        self.left: dict[str, OpenPosition] = {}
         self.retired: dict[str, Order] = {}
         self.retired_entries: dict[str, PendingEntry] = {}
         self.results: deque[bool] = deque(maxlen=win_rate_trades)
@@ -286,11 +289,14 @@ class Portfolio:
             del seen[next(iter(seen))]
         return True
 
-    def record(self, position: Position) -> OpenPosition:
-        """The position as a storage keeps it."""
+    def record(self, holding: Holding) -> OpenPosition:
+        """The position as a storage keeps it, with its money so far."""
+        position = holding.position
         state: dict[str, Any] = attrs.asdict(position)
         state["marks"] = sorted(position.marks)
         state["exits_done"] = sorted(position.exits_done)
+        state["books"] = {name: getattr(holding, name) for name in _BOOKED}
+        state["books"]["partial_exits"] = list(holding.partial_exits)
         return OpenPosition(
             id=position.id,
             run_id=self.run_id,

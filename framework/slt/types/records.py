@@ -116,7 +116,7 @@ class OpenPosition:
         entry_time: First fill, ms UTC.
         quantity: Base units still open; 0 once closed.
         is_open: False once flat.
-        state: Every field of `Position`, as JSON types.
+        state: Every field of `Position`, as JSON types; and in ``books`` the money of the position so far.
     """
 
     id: str

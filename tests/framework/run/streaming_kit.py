@@ -86,7 +86,7 @@ async def recording(settings):
     return market, bars, rules
 
 
-async def live(monkeypatch, settings, stream, exchange=None, *, market, stop_when=None, is_fresh=False):
+async def live(monkeypatch, settings, stream, exchange=None, *, market, stop_when=None, is_fresh=False, storage=None):
     """Run until the stream is done, or `stop_when(life)` says so.
 
     Args:
@@ -97,12 +97,13 @@ async def live(monkeypatch, settings, stream, exchange=None, *, market, stop_whe
         market: What the feed tells.
         stop_when: See above.
         is_fresh: As `execute`.
+        storage: What an earlier life has stored in; None = an empty one.
     """
     life = Life()
     plugins = build_plugins(settings)
     feed = stream.as_feed(evolve(market, end=None, funding={}), plugins.feed)
     broker = plugins.broker if exchange is None else exchange.as_broker(plugins.broker)
-    made = evolve(plugins, feed=feed, broker=broker)
+    made = evolve(plugins, feed=feed, broker=broker, storage=storage or plugins.storage)
     init = streaming._Driver.__init__
 
     def spy(self, *args):

@@ -338,8 +338,13 @@ def test_stop_that_an_earlier_run_left_goes_once_the_position_is_taken_over(benc
     desk = bench(strangers=strangers)
     stop = ExchangeOrder("t-000-000123", AAA, -1, "STOP_MARKET", 2.0, 0.0, 90.0, True, look.start)
     for _ in range(3):
-        assert look.cancels(account(desk, (AAA, 1, 2.0, 100.0), orders=[stop])) == []
+        commands = account(desk, (AAA, 1, 2.0, 100.0), orders=[stop])
+        assert look.cancels(commands) == []
     assert AAA in desk.portfolio.holdings
+    assert look.cancels(account(desk, (AAA, 1, 2.0, 100.0), orders=[stop])) == []  # the new stop may not rest yet
+    for order in look.orders(commands):
+        if order.role is not OrderRole.EXIT:
+            desk.accept(order)
     assert "t-000-000123" in look.cancels(account(desk, (AAA, 1, 2.0, 100.0), orders=[stop]))
 
 
