@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import re
+import shlex
 import sys
 import time
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -55,15 +56,15 @@ def status(run_id: str | None, config_path: Path, *, once: bool) -> None:
     is_terminal = sys.stdout.isatty()
     is_live = is_terminal and not once
     try:
-        asyncio.run(_show(settings, file, is_live=is_live, is_terminal=is_terminal))
+        asyncio.run(_show(_Source(file, _command(config_path)), settings, is_live=is_live, is_terminal=is_terminal))
     except KeyboardInterrupt:
         if not is_live:
             raise
 
 
-async def _show(settings: Settings, file: Path, *, is_live: bool, is_terminal: bool) -> None:
+async def _show(source: _Source, settings: Settings, *, is_live: bool, is_terminal: bool) -> None:
     async with _asker(settings) as asker:
-        view = await _look(file, asker)
+        view = await _look(source, asker)
         if not is_terminal:
             for line in status_lines(view):
                 click.echo(line)
@@ -79,8 +80,16 @@ async def _show(settings: Settings, file: Path, *, is_live: bool, is_terminal: b
         with Live(picture, console=console, auto_refresh=False, screen=True) as live:
             while True:
                 await asyncio.sleep(_REFRESH_SECONDS)
-                view = await _look(file, asker)
+                view = await _look(source, asker)
                 live.update(render_status(view, height=console.height), refresh=True)
+
+
+@frozen
+class _Source:
+    """Where a run's own word is, and the command that resumes the run."""
+
+    file: Path
+    command: str
 
 
 @frozen
@@ -124,13 +133,13 @@ async def _asker(settings: Settings) -> AsyncIterator[_Asker]:
         yield _Asker(reader)
 
 
-async def _look(file: Path, asker: _Asker) -> StatusView:
-    vitals = await asyncio.to_thread(_read, file)
+async def _look(where: _Source, asker: _Asker) -> StatusView:
+    vitals = await asyncio.to_thread(_read, where.file)
     own = _standing_of(vitals)
     found, source = await asker.standing(vitals, vitals["event_time"] or own.time)
     if found is None:
         source = f"the run's own, written {_moment(vitals)} UTC" + (f"; {source}" if source else "")
-    return StatusView(vitals, found or own, _liveness(vitals), source)
+    return StatusView(vitals, found or own, _liveness(vitals, where.command), source)
 
 
 def _find(settings: Settings, run_id: str | None) -> Path:
@@ -194,17 +203,23 @@ def _standing_of(vitals: dict[str, Any]) -> Standing:
         return Standing(vitals["event_time"] or 0)
 
 
-def _liveness(vitals: dict[str, Any]) -> str:
+def _command(config_path: Path) -> str:
+    """What resumes the run of a configuration."""
+    default = next(option.default for option in status.params if option.name == "config_path")
+    return "`slt run`" if config_path == default else f"`slt run --config {shlex.quote(str(config_path))}`"
+
+
+def _liveness(vitals: dict[str, Any], command: str) -> str:
     """What has become of the process."""
     age = _age_seconds(vitals)
     when = _moment(vitals)
     if vitals["state"] != "running":
-        ending = "; the same command resumes it" if vitals["state"] == "stopped" else ""
+        ending = f"; {command} resumes it" if vitals["state"] == "stopped" else ""
         return f"{vitals['state']} at {when} UTC{ending}"
     if age <= _SILENT_SECONDS:
         return f"running (process {vitals['pid']})"
     fate = "is gone" if not _is_there(int(vitals["pid"])) else "gives no sign of life"
-    return f"process {vitals['pid']} {fate} since {when} UTC; the same command resumes the run"
+    return f"process {vitals['pid']} {fate} since {when} UTC; {command} resumes the run"
 
 
 def _moment(vitals: dict[str, Any]) -> str:

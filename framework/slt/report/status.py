@@ -9,7 +9,7 @@ from attrs import frozen
 from slt.report.text import duration, integer, money, multiple, percent, price, signed, utc
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from rich.console import RenderableType
     from rich.table import Table
@@ -43,14 +43,29 @@ class StatusView:
     liveness: str
     source: str
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the run was left on purpose: its feed, broker and tasks are down because it is, and no fault."""
+        return str(self.vitals["state"]) != "running"
+
+    @property
+    def parts(self) -> Sequence[Mapping[str, Any]]:
+        """The parts of the score; none of a run that has ended."""
+        return () if self.has_ended else self.vitals["parts"]
+
+    @property
+    def waits(self) -> Mapping[str, str]:
+        """Why entries are halted, by source; a run that has ended takes none anyway."""
+        return {} if self.has_ended else self.vitals["waits"]
+
 
 def status_lines(view: StatusView) -> list[str]:
     """The status as plain lines of ``name: value``, each whole on its own."""
     vitals = view.vitals
     lines = [f"run: {vitals['run']} ({vitals['mode']}), {view.liveness}"]
     lines += [f"{name.lower()}: {value}" for name, value, _ in _figures(view)]
-    lines += [f"part {part['name']}: {part['score']:.0f}, {part['detail']}" for part in vitals["parts"]]
-    lines += [f"entries halted by {source}: {reason}" for source, reason in vitals["waits"].items()]
+    lines += [f"part {part['name']}: {part['score']:.0f}, {part['detail']}" for part in view.parts]
+    lines += [f"entries halted by {source}: {reason}" for source, reason in view.waits.items()]
     lines += [f"position {name}" for name in map("; ".join, _positions(vitals))] or ["positions: none open"]
     lines += [f"trade {name}" for name in map("; ".join, _trades(view.standing))] or ["trades: none closed yet"]
     lines += [f"model {text}" for text in _models(view)] or ["model: none in force (UNTRAINED)"]
@@ -78,14 +93,14 @@ def render_status(view: StatusView, *, height: int | None = None) -> RenderableT
         _pairs(_figures(view)),
         "",
     ]
-    waits = [Text(f"Entries halted by {s}: {r}", style="bold yellow") for s, r in vitals["waits"].items()]
+    waits = [Text(f"Entries halted by {s}: {r}", style="bold yellow") for s, r in view.waits.items()]
     parts += [*waits, ""] if waits else []
     trades, models, channels = list(_trades(view.standing)), list(_models(view)), list(_channels(vitals))
-    lines = [waits, vitals["parts"], vitals["positions"], trades, models, channels]
+    lines = [waits, view.parts, vitals["positions"], trades, models, channels]
     excess = 0 if height is None else sum(map(len, lines)) + _LINES_AROUND - height
-    rows = _part_rows(vitals, is_short=excess > 0)
-    parts += [*rows, ""]
-    if (excess := excess - len(vitals["parts"]) + _lines_of(rows)) > 0:
+    rows = _part_rows(view.parts, is_short=excess > 0)
+    parts += [*rows, ""] if rows else []
+    if (excess := excess - len(view.parts) + _lines_of(rows)) > 0:
         trades = trades[: max(len(trades) - excess, _LEAST_TRADES)]
     heads = ("Position", "Age", "Entry", "Price", "Stop", "Target", "Gain", "Unrealised")
     parts += [_table(heads, _positions(vitals))] if vitals["positions"] else [Text("No position is open.")]
@@ -109,7 +124,7 @@ def _figures(view: StatusView) -> list[tuple[str, str, str]]:
     time = vitals["event_time"]
     risk = f", {percent(vitals['open_risk'], 2)} of it lost if every stop is met"
     return [
-        ("Health", f"{vitals['score']:.0f} of 100, {vitals['status']}", _TONES.get(vitals["status"], "")),
+        _health(view),
         ("Event time", "no bar yet" if time is None else f"{utc(time)} UTC", ""),
         ("Equity", money(vitals["equity"], _CURRENCY) + risk, ""),
         (
@@ -119,6 +134,15 @@ def _figures(view: StatusView) -> list[tuple[str, str, str]]:
         ),
         ("Win rate", recent, ""),
     ]
+
+
+def _health(view: StatusView) -> tuple[str, str, str]:
+    vitals = view.vitals
+    if not view.has_ended:
+        return "Health", f"{vitals['score']:.0f} of 100, {vitals['status']}", _TONES.get(vitals["status"], "")
+    left = vitals.get("writer", {}).get("pending", 0)
+    waiting = f"; {integer(left)} records wait in its journal for the database" if left else ""
+    return "Health", f"not watched, the run is {vitals['state']}{waiting}", _TONES["yellow"] if left else ""
 
 
 def _positions(vitals: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
@@ -163,12 +187,12 @@ def _channels(vitals: Mapping[str, Any]) -> Iterator[str]:
             yield f"{one['name']}: {integer(one['waiting'])} wait, {integer(one['dropped'])} dropped"
 
 
-def _part_rows(vitals: Mapping[str, Any], *, is_short: bool) -> list[RenderableType]:
+def _part_rows(parts: Sequence[Mapping[str, Any]], *, is_short: bool) -> list[RenderableType]:
     """The parts of the score with what they say; in short only those that are not at their best, and names."""
     from rich.text import Text  # noqa: PLC0415 - rich is imported only when something is drawn
 
     grid, well = _grid(), []
-    for part in vitals["parts"]:
+    for part in parts:
         if is_short and part["score"] >= _BEST:
             well.append(part["name"])
             continue

@@ -62,11 +62,12 @@ def change(tmp_path, **changes):
     path.write_text(json.dumps(vitals_of(tmp_path) | changes))
 
 
-def test_status_of_a_finished_run_tells_score_parts_trades_and_day(played, tmp_path):
+def test_status_of_a_run_tells_score_parts_trades_and_day(played, tmp_path):
+    change(tmp_path, state="running", written=datetime.now(UTC).isoformat())
     code, out, err = played("status")
     lines, vitals = out.splitlines(), vitals_of(tmp_path)
     assert (code, err) == (0, "")
-    assert lines[0].startswith("run: t-001 (paper), finished at ")
+    assert lines[0].startswith("run: t-001 (paper), running")
     assert f"health: {vitals['score']:.0f} of 100, {vitals['status']}" in lines
     assert len([line for line in lines if line.startswith("part ")]) == len(vitals["parts"]) > 10
     assert len([line for line in lines if line.startswith("trade ")]) == 10
@@ -109,12 +110,44 @@ def test_status_of_a_killed_run_says_that_its_process_is_gone(played, tmp_path):
     change(tmp_path, state="running", written=old, pid=gone.pid)
     first = played("status")[1].splitlines()[0]
     assert f"process {gone.pid} is gone since" in first
-    assert first.endswith("the same command resumes the run")
+    assert first.endswith("; `slt run` resumes the run")
     ahead = datetime.fromtimestamp(time.time() + 3600, UTC).isoformat()
     change(tmp_path, written=ahead)
     assert f"process {gone.pid} is gone since" in played("status")[1].splitlines()[0], "the clock was set back"
     change(tmp_path, pid=os.getpid(), written=old)
     assert f"process {os.getpid()} gives no sign of life since" in played("status")[1].splitlines()[0]
+
+
+@pytest.mark.parametrize("state", ["stopped", "finished"])
+def test_status_of_a_run_that_was_left_on_purpose_shows_no_fault_of_what_is_down_with_it(played, tmp_path, state):
+    down = [{"name": "feed market-1", "score": 70.0, "detail": "down, last message 3 s ago"}]
+    change(tmp_path, state=state, score=70.0, status="yellow", parts=down, waits={"feed": "no bar"})
+    (tmp_path / "config.toml").rename(tmp_path / "my run.toml")
+    code, out, err = played("status", "--config", "my run.toml")
+    lines = out.splitlines()
+    when = datetime.fromisoformat(vitals_of(tmp_path)["written"]).strftime("%Y-%m-%d %H:%M:%S")
+    resumes = "; `slt run --config 'my run.toml'` resumes it" if state == "stopped" else ""
+    assert (code, err) == (0, "")
+    assert lines[0] == f"run: t-001 (paper), {state} at {when} UTC{resumes}"
+    assert lines[1] == f"health: not watched, the run is {state}"
+    assert not [line for line in lines if line.startswith(("part ", "entries halted")) or "yellow" in line]
+    assert len([line for line in lines if line.startswith("trade ")]) == 10
+    change(tmp_path, writer={"pending": 1200})
+    text = played("status", "--config", "my run.toml")[1]
+    assert f"the run is {state}; 1,200 records wait in its journal for the database" in text
+
+
+def test_status_of_a_stopped_run_draws_no_parts(played, tmp_path):
+    from rich.console import Console
+
+    view = StatusView(vitals_of(tmp_path) | {"state": "stopped"}, Standing(0), "stopped", "the run's own")
+    console = Console(width=120, record=True, file=open(os.devnull, "w"))  # noqa: PTH123, SIM115 - closed with the test
+    with console.file:
+        console.print(render_status(view, height=24))
+        text = console.export_text()
+    assert "not watched, the run is stopped" in text
+    assert not [part["name"] for part in view.vitals["parts"] if f"{part['name']}  " in text]
+    assert "At 100" not in text
 
 
 def test_status_shows_positions_halts_and_channels(played, tmp_path):
@@ -134,6 +167,8 @@ def test_status_shows_positions_halts_and_channels(played, tmp_path):
         waits={"storage": "the database is away"},
         channels=[channel, off],
         event_time=1_704_067_200_000 + 95 * 60_000,
+        state="running",
+        written=datetime.now(UTC).isoformat(),
     )
     lines = played("status")[1].splitlines()
     assert (
@@ -162,7 +197,7 @@ def test_status_on_a_terminal_draws_the_same(played, tmp_path):
 def test_status_on_a_low_terminal_names_what_is_well_and_keeps_the_positions_in_sight(played, tmp_path):
     from rich.console import Console
 
-    vitals = vitals_of(tmp_path)
+    vitals = vitals_of(tmp_path) | {"state": "running"}
     vitals["parts"] = [{"name": f"part {n}", "score": 100.0 if n else 40.0, "detail": "so"} for n in range(20)]
     trades = tuple(make_record(Trade, number) for number in range(10))
     view = StatusView(vitals, Standing(0, last_trades=trades), "running", "out of the storage")
