@@ -27,6 +27,8 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -46,6 +48,11 @@ if TYPE_CHECKING:
 __all__ = ["Bar", "BarStrategy", "DataFrameStrategy", "FeatureRow", "Signal"]
 
 _NAN = float("nan")
+_ANSWERS = ("side", "stop", "target", "reason", *VIEW_NAMES)
+"""Columns that count in the answer of `DataFrameStrategy.on_frame`; the first three cannot be missed silently."""
+_VIEW_WORDS = frozenset(name.rpartition("_")[0] for name in VIEW_NAMES)
+_NEAR = 0.86
+"""Likeness from which a column counts as misspelt: `reasons` is, `season` is not."""
 _BAR_COLUMNS = ("open", "high", "low", "close", "volume", "taker_buy_volume")
 
 
@@ -225,8 +232,10 @@ class DataFrameStrategy(ABC):
 
         Returns:
             A frame with the same index and the columns ``side`` (+1, -1; 0 or missing for no entry), ``stop`` and
-            ``target`` (prices, needed where there is a side), optionally ``reason`` and any of `slt.types.VIEW_NAMES`;
-            other columns are ignored, so the given frame with columns added will do. None: no signals.
+            ``target`` (prices, needed where there is a side), optionally ``reason`` and any of `slt.types.VIEW_NAMES`
+            (``confidence_long``, ``confidence_short``, …; a bare ``confidence`` is for `Signal`, not for a frame).
+            Other columns are ignored, so the given frame with columns added will do; one that is taken for a misspelt
+            name of these is an error. None: no signals.
         """
 
     @hookimpl
@@ -234,7 +243,8 @@ class DataFrameStrategy(ABC):
         """Ask `on_frame` for every symbol; see `slt.hookspecs.StrategySpecs.slt_propose_trades`.
 
         Raises:
-            PluginError: `on_frame` gave something that is not row-aligned, or a stop, target or view that cannot be.
+            PluginError: `on_frame` gave something that is not row-aligned, a misspelt column, or a stop, target or view
+                that cannot be.
         """
         writer = BlockWriter(type(self).__name__, bars)
         names = (*_BAR_COLUMNS, *features.names, *features.context_names, "fresh", "ready")
@@ -293,6 +303,7 @@ class DataFrameStrategy(ABC):
             raise PluginError(f"{who} gave a {type(answer).__name__}; a DataFrame or None is needed")
         if "side" not in answer.columns or not answer.index.equals(index):
             raise PluginError(f"{who} must keep the frame's index, row by row, and give a column `side`")
+        _check_names(who, [c for c in map(str, answer.columns) if c not in names])
         self._write(writer, symbol, rows, answer.iloc[len(answer) - len(rows) :])
 
     @staticmethod
@@ -312,6 +323,35 @@ class DataFrameStrategy(ABC):
                 values = numbers(name)
                 for i in np.flatnonzero(~np.isnan(values)).tolist():
                     writer.rate((int(rows[i]), symbol), name, values[i].item())
+
+
+def _check_names(who: str, added: list[str]) -> None:
+    """Refuse a column that would be ignored though it is plainly meant to count.
+
+    Raises:
+        PluginError: There is one.
+    """
+    for name in added:
+        if name not in _ANSWERS and (meant := _meant_by(name)):
+            raise PluginError(
+                f"{who} gave a column `{name}`, which is none of an answer's; {meant}; an answer has the columns "
+                f"{', '.join(_ANSWERS)}, others are ignored: rename or drop it"
+            )
+
+
+@cache
+def _meant_by(name: str) -> str:
+    """What a column that is none of an answer's was probably meant to be; empty = something of the author's own."""
+    plain = name.strip().casefold()
+    words = sorted(plain.split("_"))
+    same = [view for view in VIEW_NAMES if sorted(view.split("_")) == words]
+    near = same or get_close_matches(plain, _ANSWERS[3:], n=1, cutoff=_NEAR)
+    if near:
+        return f"did you mean `{near[0]}`"
+    if plain in _VIEW_WORDS or "confidence" in plain:
+        word = plain if plain in _VIEW_WORDS else "confidence"
+        return f"say for which side: `{word}_long` or `{word}_short`"
+    return ""
 
 
 @frozen(eq=False)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from itertools import pairwise
@@ -267,6 +268,37 @@ def test_frame_strategy_unusable_answer_is_a_plugin_error(answer, message):
     strategy.answer = answer
     with pytest.raises(PluginError, match=message):
         strategy.slt_propose_trades(MARKET, BLANK)
+
+
+@pytest.mark.parametrize(
+    ("column", "meant"),
+    [
+        ("confidence", "say for which side: `confidence_long` or `confidence_short`"),
+        ("confidence_buy", "say for which side: `confidence_long` or `confidence_short`"),
+        ("rebound", "say for which side: `rebound_long` or `rebound_short`"),
+        ("long_confidence", "did you mean `confidence_long`"),
+        ("Continuation_Short", "did you mean `continuation_short`"),
+        ("continuation_shrt", "did you mean `continuation_short`"),
+        ("reasons", "did you mean `reason`"),
+    ],
+)
+def test_frame_strategy_column_that_is_meant_for_the_answer_is_a_plugin_error(column, meant):
+    strategy = Frames()
+    strategy.answer = lambda frame: frame.assign(side=0, **{column: 0.5})
+    names = "side, stop, target, reason, confidence_long, confidence_short, rebound_long, rebound_short"
+    with pytest.raises(
+        PluginError, match=re.escape(f"column `{column}`, which is none of an answer's; {meant}; ")
+    ) as e:
+        strategy.slt_propose_trades(MARKET, BLANK)
+    assert names in str(e.value)
+
+
+def test_frame_strategy_columns_of_the_authors_own_and_features_of_any_name_are_ignored():
+    own = dict.fromkeys(("ema", "season", "rebound_count", "stop_distance", "target_r", "sides", 3), 0.5)
+    strategy = Frames()
+    strategy.answer = lambda frame: pd.concat([frame, pd.DataFrame(own, index=frame.index)], axis=1).assign(side=0)
+    features = random_features(MARKET, ("confidence",), ("rebound",), seed=2)
+    assert not strategy.slt_propose_trades(MARKET, features).side.any()
 
 
 def test_frame_strategy_missing_sides_are_no_entries():
