@@ -60,7 +60,7 @@ def show_outcome(outcome: Outcome) -> None:
 def carry_out(settings: Settings, *, fresh: bool) -> Outcome:
     """Run a configuration to its end, with progress and log on the terminal; raises what `execute` raises."""
     from slt.cli.progress import make_progress_view  # noqa: PLC0415 # rich and the engine, only for this command
-    from slt.log import configure_logging  # noqa: PLC0415 # as above
+    from slt.log import configure_logging, get_logger  # noqa: PLC0415 # as above
     from slt.run.assembly import secret_names  # noqa: PLC0415 # as above
     from slt.run.execution import Observer, execute  # noqa: PLC0415 # as above
     from slt.run.services import running_services  # noqa: PLC0415 # as above
@@ -79,6 +79,8 @@ def carry_out(settings: Settings, *, fresh: bool) -> Outcome:
             secrets = (*secret_names(assembly.plugins), settings.health.token_env)
             log = stack.enter_context(configure(file=file, secret_names=secrets))
             view.started(assembly)
+            if assembly.folder.is_resumed and (text := _forgetful_services(settings)):
+                get_logger("lifecycle").warning(text, safety=True)
 
         def progressed(progress: Progress) -> None:
             log.tell_repeats()
@@ -98,6 +100,19 @@ def _without_services(settings: Settings) -> str:
     """What a person has to know of a stopped run whose services have ended with it."""
     names = ", ".join(settings.plugins.services)
     return f" (with {names} as after a start: `--fresh` begins anew, without the positions it had)" if names else ""
+
+
+def _forgetful_services(settings: Settings) -> str:
+    """What a person has to know of a run that is resumed with services which have begun anew; empty without any."""
+    names = ", ".join(settings.plugins.services)
+    return (
+        f"{names} was started anew with this run and knows nothing of its earlier life: where it is the run's "
+        "exchange, positions and orders from before are gone, and the positions are booked as `reconciled` at their "
+        "last price; "
+        "`--fresh` begins anew without them"
+        if names
+        else ""
+    )
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

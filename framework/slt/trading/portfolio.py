@@ -369,7 +369,8 @@ class Portfolio:
             strategy=position.strategy,
             reason=entry.proposal.reason,
             entry_time=position.entry_time,
-            exit_time=time,
+            # An exchange that was begun anew may have set its clock back; no trade ends before it begins.
+            exit_time=max(time, position.entry_time),
             entry_price=entry_price,
             exit_price=holding.exit_value / holding.exit_quantity,
             quantity=position.initial_quantity,

@@ -277,6 +277,17 @@ def test_refused_close_reads_the_account_and_a_flat_exchange_closes_the_books(be
     assert desk.portfolio.holdings == {}
 
 
+def test_position_that_an_exchange_with_an_earlier_clock_does_not_have_ends_no_earlier_than_it_began(bench, look):
+    desk = bench()
+    desk.enter()
+    entered = desk.portfolio.holdings["AAAUSDT"].position.entry_time
+    for _ in range(3):
+        account(desk, time=entered - 86_400_000)
+    (trade,) = desk.trades()
+    assert trade.exit == "reconciled"
+    assert trade.exit_time == trade.entry_time == entered
+
+
 def test_missing_fill_found_by_asking_closes_the_trade_as_it_was(bench, look):
     desk = bench()
     stop, _ = desk.enter()
