@@ -68,6 +68,7 @@ class Chaos:
     async def _one(self, seed):
         scenario, folder = draw(seed, self._options.market_minutes), self._folder / f"s{seed}"
         site = Site(scenario, folder, self._plugins, self._folder / "data", self._socket, self._storage)
+        site.loses_folder = self._options.lose_folder
         try:
             play = await asyncio.wait_for(site.run(), _LONGEST_S)
         except TimeoutError:
@@ -203,6 +204,7 @@ def main():
     parser.add_argument("--seed", type=int, help="only this scenario")
     parser.add_argument("--minutes", type=float, default=120.0, help="no scenario begins after so many")
     parser.add_argument("--market-minutes", type=int, default=7, help="length of a scenario in market time")
+    parser.add_argument("--lose-folder", action="store_true", help="each kill takes the run's folder with it")
     parser.add_argument("--keep", action="store_true", help="keep the logs of all scenarios")
     parser.add_argument("--json", help="also write the findings to this file, after each scenario")
     parser.add_argument("--show", nargs="+", metavar="FILE", help="only the tables, of findings written before")

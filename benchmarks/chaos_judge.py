@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 import numpy as np
 from attrs import define, field
 from chaos_scenarios import SPEED
-from chaos_site import MAX_HOURS, READY_BARS, START, STOP_ACK_S
+from chaos_site import MAX_HOURS, READY_BARS, START, STOP_ACK_S, read_rows
 
 from slt.storage.contract import Query
 from slt.types import OpenPosition, OrderIntent, StoredBar, Trade
@@ -87,7 +87,6 @@ class Judge:
         self._scenario = scenario
         self._play = play
         self._storage = storage
-        self._run = f"c{scenario.seed}-001"
         self.verdict = Verdict()
 
     async def judge(self):
@@ -126,7 +125,7 @@ class Judge:
         (folder / "lives.txt").write_text("".join(f"{life}\n" for life in self._play.lives))
 
     async def _read(self, kind):
-        return await self._storage.slt_read_records(Query(kind, run_id=self._run))
+        return await read_rows(self._storage, kind, self._scenario.seed)
 
     def _wrong(self, invariant, text):
         self.verdict.wrong.append((invariant, text))

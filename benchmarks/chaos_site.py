@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import signal
 import sysconfig
 import time
@@ -30,6 +31,8 @@ _POLL_S, _CLOCK_S = 0.02, 0.5
 _STARTS, _TRY_AGAIN = 5, 1
 """Starts that a supervisor tries, and the exit code after which it does."""
 _ENDINGS = 3
+_MOST_RUNS = 5
+"""Of one scenario that loses its folder."""
 
 _SANDBOX = """
 [services.sandbox]
@@ -186,8 +189,17 @@ class Desk:
             await asyncio.sleep(_CLOCK_S)
 
 
+async def read_rows(storage, kind, seed):
+    """What all runs of a scenario have stored of a kind."""
+    found = [await storage.slt_read_records(Query(kind, run_id=f"c{seed}-{run:03d}")) for run in range(1, _MOST_RUNS)]
+    return [row for rows in found for row in rows]
+
+
 class Site:
     """Plays one scenario.
+
+    Attributes:
+        loses_folder: Whether each kill takes the run's folder with it, as on a machine without a disk of its own.
 
     Args:
         scenario: The scenario.
@@ -197,6 +209,8 @@ class Site:
         socket: Path of its Unix socket.
         storage: Reads the database.
     """
+
+    loses_folder = False
 
     def __init__(self, scenario, folder, plugins, data, socket, storage):
         self.scenario = scenario
@@ -209,6 +223,7 @@ class Site:
         self._process = None
         self._said = []
         self._reading = None
+        self._runs = 1
 
     async def run(self):
         """Play the scenario to its end."""
@@ -354,6 +369,9 @@ class Site:
             if self.scenario.is_paused:
                 await self._desk.pause(True)
             await self._kill(f"killed at {moment.name}")
+            if self.loses_folder:
+                shutil.rmtree(self.folder / "runs")
+                self._runs += 1
             await asyncio.sleep(0.3)
             if self.scenario.is_paused:
                 starting = asyncio.create_task(self._start())
@@ -403,7 +421,7 @@ class Site:
         await self._watch("session", moment, is_written=False)
 
     async def _watch(self, name, moment, *, is_written):
-        folder = self.folder / "runs" / f"c{self.scenario.seed}-001" / name
+        folder = self.folder / "runs" / f"c{self.scenario.seed}-{self._runs:03d}" / name
         while not folder.exists():  # noqa: ASYNC110 # another process makes it
             await asyncio.sleep(_POLL_S)
         watch = FolderWatch(folder, is_written=is_written)
@@ -485,5 +503,5 @@ class Site:
         return {s: round(q, 9) for s, q in account["positions"].items()}
 
     async def _stored(self):
-        rows = await self._storage.slt_read_records(Query(OpenPosition, run_id=f"c{self.scenario.seed}-001"))
+        rows = await read_rows(self._storage, OpenPosition, self.scenario.seed)
         return {r.symbol: round(r.side * r.quantity, 9) for r in rows if r.is_open}

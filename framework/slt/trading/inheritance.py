@@ -31,7 +31,7 @@ class Inheritance:
     A run whose folder is gone, or an instance on another machine that takes over, begins with empty books. The stored
     position says what the exchange does not: since when it is open, which strategy opened it, its stop, its target and
     what its exits have done. Nothing is taken over on the word of the storage alone: the exchange has to have the
-    position, on the same side and at the same entry price.
+    position, on the same side and at the same entry price. Of the quantity the exchange's word counts.
 
     Args:
         core: The engine's memory.
@@ -62,6 +62,10 @@ class Inheritance:
         position = _read_position(record, core.setup.strategies)
         if position is None or not _is_same(position, found):
             return
+        if found.quantity > position.quantity:
+            # The entry filled on, and the earlier run did not live to store it.
+            position.initial_quantity += found.quantity - position.quantity
+            position.quantity, position.entry_price = found.quantity, found.entry_price
         holding = self._hold(position, record.state.get("books") or {})
         portfolio.holdings[found.symbol] = holding
         portfolio.wallet += holding.gross - holding.fees - holding.funding

@@ -116,3 +116,21 @@ async def test_position_that_is_not_the_stored_one_is_a_stranger(tmp_path, monke
     own = second.assembly.folder.run_id
     trades = [t for t in await stored(storage.hooks, Trade) if t.run_id == own]
     assert not [t for t in trades if t.id.startswith(first.assembly.folder.run_id)]
+
+
+async def test_what_the_entry_filled_after_the_last_word_stored_belongs_to_the_position(tmp_path, monkeypatch, market):
+    halves = {}
+
+    async def halve(hooks):
+        for row in [row for row in await stored(hooks, OpenPosition) if row.is_open]:
+            halves[row.id] = row.quantity / 2
+            state = row.state | {"quantity": row.quantity / 2, "initial_quantity": row.quantity / 2}
+            await hooks.slt_write_records([evolve(row, quantity=row.quantity / 2, state=state)])
+
+    _, _, second, exchange, storage = await lives(tmp_path, monkeypatch, market, halve)
+    trades = {t.id: t for t in await stored(storage.hooks, Trade) if t.run_id == second.assembly.folder.run_id}
+    assert halves
+    for position_id, half in halves.items():
+        assert trades[position_id].quantity == pytest.approx(2 * half)
+    assert second.engine.portfolio.wallet == pytest.approx(exchange.book.wallet)
+    assert second.engine._core.gates.state.strangers == {}
