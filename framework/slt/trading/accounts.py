@@ -150,10 +150,19 @@ class AccountDesk:
         core.gates.state.strangers.pop(symbol, None)
         if found is None or self._is_close(surplus, 0.0, symbol):
             return
+        if holding is not None and holding.is_resumed and surplus * holding.position.side > 0:
+            self._grow(found, surplus, holding, time)
+            return
         if core.setup.strangers == "ignore" or symbol not in core.setup.rules:
             core.gates.state.strangers[symbol] = surplus
             return
         self._adopt(found, surplus, time)
+
+    def _grow(self, found: ExchangePosition, surplus: float, holding: Holding, time: int) -> None:
+        """The entry of an earlier run has filled on: the account alone tells of it, and of the mean price."""
+        position, more = holding.position, abs(surplus)
+        price = (found.entry_price * (position.quantity + more) - position.entry_price * position.quantity) / more
+        self._fills.enter(self._make_fill(found.symbol, found.side, more, price, time), holding.entry)
 
     def _adopt(self, found: ExchangePosition, quantity: float, time: int) -> None:
         """Take a stranger's position over: protect it and let the exits have it, or close it at once."""

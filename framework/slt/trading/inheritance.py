@@ -22,7 +22,9 @@ __all__ = ["Inheritance"]
 
 _ROLES = {"STOP_MARKET": OrderRole.STOP, "TAKE_PROFIT_MARKET": OrderRole.TARGET}
 _SAME_PRICE = 1e-3
-"""Share by which the exchange's entry price may differ from the stored one: its rounding, and fills told late."""
+"""Share by which the exchange's entry price may differ from the stored one, for its rounding."""
+_FILLED_ON = 0.02
+"""The same where the exchange has more than was stored: the entry filled on, at other prices."""
 
 
 class Inheritance:
@@ -84,7 +86,7 @@ class Inheritance:
     def _hold(self, position: Position, books: dict[str, Any]) -> Holding:
         known = {name: value for name, value in books.items() if name in fields_dict(Holding)}
         entry = self._entry_of(position)
-        return Holding(position=position, entry=entry, price=position.entry_price, **known)
+        return Holding(position=position, entry=entry, price=position.entry_price, **known | {"is_resumed": True})
 
     def _entry_of(self, position: Position) -> PendingEntry:
         """The entry as far as the stored position tells it; it is filled, and only names are read of it."""
@@ -148,5 +150,6 @@ def _order_left(order: ExchangeOrder, role: OrderRole, position: Position) -> Or
 
 
 def _is_same(position: Position, found: ExchangePosition) -> bool:
-    off = abs(found.entry_price - position.entry_price)
-    return found.side == position.side and position.quantity > 0 and off <= _SAME_PRICE * position.entry_price
+    off = abs(found.entry_price / position.entry_price - 1)
+    allowed = _SAME_PRICE if found.quantity <= position.quantity else _FILLED_ON
+    return found.side == position.side and position.quantity > 0 and off <= allowed

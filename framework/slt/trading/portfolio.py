@@ -97,6 +97,7 @@ class Holding:
         stored_peak: `Position.peak_gain` when the position was last stored.
         is_refilled: The entry filled on after a part had been closed: the position's entry price is then the cost of
             what is open, and no longer the mean of all entry fills.
+        is_resumed: An earlier run opened it; what its entry still fills is told by the account alone.
     """
 
     position: Position
@@ -118,6 +119,7 @@ class Holding:
     close_reason: str = ""
     stored_peak: float = 0.0
     is_refilled: bool = False
+    is_resumed: bool = False
 
     def resting(self, client_id: str) -> Resting | None:
         """The side whose newest order this is; None = neither."""

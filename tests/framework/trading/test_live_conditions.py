@@ -8,7 +8,7 @@ import pytest
 from attrs import evolve
 
 from slt.config import RiskConfig
-from slt.events import AccountRead, EntriesHalted, PluginFailed, QueryOrder, ReadAccount, Tick
+from slt.events import AccountRead, EntriesHalted, PluginFailed, PositionsLeft, QueryOrder, ReadAccount, Tick
 from slt.types import (
     AccountState,
     BrokerAlert,
@@ -357,6 +357,62 @@ def test_stop_that_an_earlier_run_left_goes_once_the_position_is_taken_over(benc
         if order.role is not OrderRole.EXIT:
             desk.accept(order)
     assert "t-000-000123" in look.cancels(account(desk, (AAA, 1, 2.0, 100.0), orders=[stop]))
+
+
+def left_open(bench, look):
+    """What an earlier run has stored of a position of 10 at 100."""
+    desk = bench()
+    desk.enter()
+    return next(r for r in reversed(look.records(desk.commands)) if isinstance(r, OpenPosition))
+
+
+def test_position_of_an_earlier_run_goes_on_with_its_entry_time_stop_and_money(bench, look):
+    record = left_open(bench, look)
+    desk = bench()
+    desk.give(PositionsLeft(look.start, (evolve(record, quantity=4.0), record)))
+    stop, target = look.orders(account(desk, (AAA, 1, 10.0, 100.0), wallet=9_000.0))
+    assert (stop.stop_price, stop.quantity, target.stop_price) == (98.0, 10.0, 103.0)
+    holding = desk.portfolio.holdings[AAA]
+    assert (holding.position.id, holding.position.entry_time) == (record.id, record.entry_time)
+    for order in (stop, target):
+        desk.accept(order)
+    desk.fill(target, 103.0)
+    (trade,) = desk.trades()
+    assert (trade.id, trade.entry_time, trade.net_pnl, trade.exit) == (record.id, record.entry_time, 30.0, "target")
+
+
+def test_what_the_entry_of_an_earlier_run_still_fills_makes_its_position_larger(bench, look):
+    desk = bench()
+    desk.give(PositionsLeft(look.start, (left_open(bench, look),)))
+    for order in look.orders(account(desk, (AAA, 1, 10.0, 100.0))):
+        desk.accept(order)
+    for _ in range(3):
+        commands = account(desk, (AAA, 1, 12.0, 100.5))
+    assert {order.quantity for order in look.orders(commands)} == {12.0}
+    position = desk.portfolio.holdings[AAA].position
+    assert (position.quantity, position.entry_price) == (12.0, pytest.approx(100.5))
+    assert desk.engine._core.gates.state.strangers == {}
+
+
+@pytest.mark.parametrize(
+    "found", [(AAA, -1, 10.0, 100.0), (AAA, 1, 10.0, 100.2), (AAA, 1, 12.0, 103.0)], ids=["side", "price", "far"]
+)
+def test_position_unlike_the_one_of_the_earlier_run_is_a_stranger(bench, look, found):
+    desk = bench()
+    desk.give(PositionsLeft(look.start, (left_open(bench, look),)))
+    for _ in range(3):
+        account(desk, found)
+    assert desk.portfolio.holdings == {}
+    assert desk.engine._core.gates.state.strangers == {AAA: found[1] * found[2]}
+
+
+def test_position_stored_in_an_unknown_form_is_a_stranger(bench, look):
+    record = left_open(bench, look)
+    desk = bench()
+    desk.give(PositionsLeft(look.start, (evolve(record, state={"side": 1}),)))
+    for _ in range(3):
+        account(desk, (AAA, 1, 10.0, 100.0))
+    assert desk.portfolio.holdings == {}
 
 
 def test_stranger_is_left_alone_and_its_symbol_not_entered(bench, look):
