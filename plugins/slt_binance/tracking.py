@@ -38,6 +38,7 @@ class Tracked:
         is_accepted: Its acceptance was told on the stream.
         is_end_told: Its end was told on the stream.
         is_finished: Nothing more will happen to it.
+        is_caught_up: What was traded in its symbol was asked for after its end.
         is_sending: The request that places it is under way.
         doubtful_until: The exchange's time until which a request without an answer may still arrive; 0 = none did.
         refusal: The refusal that was told for it.
@@ -52,9 +53,15 @@ class Tracked:
     is_accepted: bool = False
     is_end_told: bool = False
     is_finished: bool = False
+    is_caught_up: bool = False
     is_sending: bool = False
     doubtful_until: int = 0
     refusal: OrderUpdate | None = None
+
+    @property
+    def is_settled(self) -> bool:
+        """Its end is known, and so are its fills: an end that only REST told says nothing of those on the stream."""
+        return self.is_finished and (self.is_end_told or self.is_caught_up)
 
 
 class Tracker:
@@ -105,7 +112,7 @@ class Tracker:
 
     def symbols(self) -> set[str]:
         """Symbols on which something may have happened unseen."""
-        return self.positions | {tracked.symbol for tracked in self.working()}
+        return self.positions | {t.symbol for t in self._orders.values() if not t.is_settled}
 
     def tell_trade(self, symbol: str, trade_id: int) -> bool:
         """Whether a trade is new; from now on it is not."""

@@ -213,12 +213,15 @@ class UserStream:
         # Events may have carried times of a clock that was wrong for a while: then what this machine knows counts.
         since = min(self._complete, now - int((asyncio.get_running_loop().time() - self._last_heard) * 1000))
         updates: list[Update] = []
+        ended = [tracked for tracked in self._tracker if tracked.is_finished]
         for symbol in sorted(self._tracker.symbols()):
             updates += await self._history.fills_since(symbol, since - _OVERLAP_MS)
         for tracked in [one for one in self._tracker.working() if not one.is_sending]:
             updates += await self._history.tell_order(tracked.symbol, tracked.client_id)
         if self._tracker.positions and since // _HOUR_MS != now // _HOUR_MS:
             updates += await self._history.funding_since(since)
+        for tracked in ended:
+            tracked.is_caught_up = True
         self._complete = max(self._complete, self._last_event)
         return [update for update in updates if self._is_news(update)]
 

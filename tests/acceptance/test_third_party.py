@@ -151,6 +151,7 @@ async def test_notifier_delivers_every_close_of_a_run_once(site, tmp_path):
             "WEBHOOK_URL": f"{server.url}/hook/s3cret-token",
             "SLT_NOTICES__IN_BACKTEST": '["open", "close", "daily"]',
             "SLT_NOTICES__RATE_LIMIT_SECONDS": "0",
+            "SLT_NOTICES__DIGEST_ABOVE": "100000",  # one by one, however far the channel falls behind
         }
         child = await asyncio.create_subprocess_exec(
             SLT,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import re
 import shlex
+import signal
 import sys
 import time
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -75,13 +77,24 @@ async def _show(source: _Source, settings: Settings, *, is_live: bool, is_termin
         if not is_live:
             Console().print(render_status(view))
             return
+        stopping = _interrupted()
         console = Console()
         picture = render_status(view, height=console.height)
         with Live(picture, console=console, auto_refresh=False, screen=True) as live:
-            while True:
-                await asyncio.sleep(_REFRESH_SECONDS)
+            while not stopping.is_set():
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(stopping.wait(), _REFRESH_SECONDS)
+                    continue
                 view = await _look(source, asker)
                 live.update(render_status(view, height=console.height), refresh=True)
+
+
+def _interrupted() -> asyncio.Event:
+    """Set by Ctrl-C: unlike an exception, which may strike anywhere, it is seen between two pictures."""
+    stopping = asyncio.Event()
+    with contextlib.suppress(NotImplementedError):  # where loops know no signals, Ctrl-C is an exception after all
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, stopping.set)
+    return stopping
 
 
 @frozen

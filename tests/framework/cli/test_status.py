@@ -266,13 +266,17 @@ def test_status_left_with_ctrl_c_ends_well(slt, tmp_path):
     process = subprocess.Popen(command, cwd=tmp_path, stdin=theirs, stdout=theirs, stderr=theirs)
     os.close(theirs)
     seen = b""
-    with contextlib.suppress(OSError):  # the terminal's end, once nobody is at the other one
-        while chunk := os.read(ours, 65_536):
-            if b"t-001" in seen + chunk and b"t-001" not in seen:
-                process.send_signal(signal.SIGINT)
-            seen += chunk
-    os.close(ours)
-    assert process.wait(60) == 0
+    try:
+        with contextlib.suppress(OSError):  # the terminal's end, once nobody is at the other one
+            while chunk := os.read(ours, 65_536):
+                if b"t-001" in seen + chunk and b"t-001" not in seen:
+                    process.send_signal(signal.SIGINT)
+                seen += chunk
+        assert process.wait(60) == 0
+    finally:
+        os.close(ours)
+        process.kill()
+        process.wait()
     assert b"t-001" in seen
     assert b"interrupted" not in seen
     assert b"Traceback" not in seen

@@ -327,6 +327,29 @@ async def test_stream_cut_with_fills_meanwhile_tells_them_before_the_link_is_up(
     await desk.hooks.slt_cancel_order(symbol="BTCUSDT", client_id=target.client_id, time=desk.time)
 
 
+async def test_fill_told_by_the_answer_alone_is_pushed_after_the_reconnect_too(desk, venue):
+    desk.symbol = "ETHUSDT"
+    holding = asyncio.Event()
+
+    async def hold(request, method, path):
+        if (method, path) == ("POST", "/fapi/v1/listenKey"):
+            await holding.wait()
+
+    venue.before = hold
+    venue.cut()
+    await desk.until(lambda: desk.links()[-1] is False, "the link's end")
+    order = desk.order(1, OrderType.MARKET, 0.3, OrderRole.ENTRY)
+    await desk.submit(order)
+    asked = await desk.hooks.slt_query_order(symbol="ETHUSDT", client_id=order.client_id)
+    (known,) = [update for update in asked if isinstance(update, Fill)]
+    holding.set()
+    await desk.up(2)
+    assert desk.fills(order) == [known]
+    venue.cut()
+    await desk.up(3)
+    assert desk.fills(order) == [known]
+
+
 async def test_stream_cut_with_a_liquidation_meanwhile_tells_it(desk, venue):
     await desk.entered()
     venue.before = once("POST", "/fapi/v1/listenKey", json(500, -1000, "down"))
