@@ -1,0 +1,10 @@
+"""For all tests."""
+
+from __future__ import annotations
+
+import os
+
+
+def pytest_xdist_auto_num_workers():
+    """More processes than cores: many tests wait for servers, streams and processes more than they compute."""
+    return max(2, (os.cpu_count() or 2) * 3 // 2)
