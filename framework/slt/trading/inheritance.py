@@ -84,9 +84,10 @@ class Inheritance:
         )
 
     def _hold(self, position: Position, books: dict[str, Any]) -> Holding:
-        known = {name: value for name, value in books.items() if name in fields_dict(Holding)}
-        entry = self._entry_of(position)
-        return Holding(position=position, entry=entry, price=position.entry_price, **known | {"is_resumed": True})
+        holding = Holding(position, self._entry_of(position), position.entry_price, is_resumed=True)
+        for name in books.keys() & fields_dict(Holding).keys():
+            setattr(holding, name, books[name])
+        return holding
 
     def _entry_of(self, position: Position) -> PendingEntry:
         """The entry as far as the stored position tells it; it is filled, and only names are read of it."""
