@@ -23,6 +23,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 from chaos_judge import INVARIANTS, Judge
 from chaos_plugins import install
 from chaos_scenarios import MOMENTS, draw
@@ -154,9 +155,9 @@ def show(results, skipped, seconds):
     print(f"spans with too little stop {totals['naked spans']}, the longest {naked:.1f} s of market time")
     failed = sum(row["failed_starts"] for row in rows)
     if recovery:
-        at = lambda share: recovery[min(len(recovery) - 1, int(share * len(recovery)))]  # noqa: E731
+        median = np.quantile(recovery, 0.5, method="higher")
         print(
-            f"restarts {len(recovery)}: ready again after {at(0.5):.1f} s (median), {recovery[-1]:.1f} s (longest); ",
+            f"restarts {len(recovery)}: ready again after {median:.1f} s (median), {recovery[-1]:.1f} s (longest); ",
             end="",
         )
         print(f"starts that the exchange let fail and that were tried again: {failed}")

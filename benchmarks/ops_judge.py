@@ -155,8 +155,11 @@ def _of_telegram(text):
 
 
 def _of_discord(embed):
-    plain = lambda text: text.replace("\\", "")  # noqa: E731
-    return plain(embed["title"]), tuple(f"{plain(f['name'])}: {plain(f['value'])}" for f in embed["fields"])
+    return _plain(embed["title"]), tuple(f"{_plain(f['name'])}: {_plain(f['value'])}" for f in embed["fields"])
+
+
+def _plain(text):
+    return text.replace("\\", "")
 
 
 def _listed(message):

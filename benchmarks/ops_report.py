@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+import numpy as np
 from ops_week import SERVICES
 
 _PARTS = (*SERVICES, "restart", "restart, once the process has begun", "takeover")
@@ -39,8 +40,8 @@ def show(results, options, seconds, invariants):
         ]
     )
     if lags:
-        at = lambda share: f"{1_000 * lags[min(len(lags) - 1, int(share * len(lags)))]:.1f} ms"  # noqa: E731
-        _lines([("loop lag p50, p99, most", f"{at(0.5)}, {at(0.99)}, {at(1.0)}")])
+        figures = 1_000 * np.quantile(lags, (0.5, 0.99, 1.0), method="higher")
+        _lines([("loop lag p50, p99, most", ", ".join(f"{figure:.1f} ms" for figure in figures))])
     print(f"\n{'recovery, s':<52}{'times':>7}{'median':>9}{'longest':>9}")
     for name in _PARTS:
         if found := sorted(took.get(name, ())):

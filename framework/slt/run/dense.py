@@ -223,7 +223,7 @@ class Dense:
         try:
             p_long = _asked(predictor, block.features, asked, 1)
             p_short = _asked(predictor, block.features, asked, -1)
-        except Exception as error:  # noqa: BLE001 # as above
+        except Exception as error:  # noqa: BLE001 # a model may raise anything; positions must stay managed
             self.faults.append(f"model version {version} of `{view.strategy}` failed: {type(error).__name__}: {error}")
             self._models[view.strategy] = (version, None)
             return evolve(view, p_long=None, p_short=None, model_version=0)

@@ -155,7 +155,7 @@ def _checked(block: FeatureBlock, bars: Bars) -> FeatureBlock:
 
 def _checked_signals(block: StrategyBlock, bars: Bars) -> StrategyBlock:
     shape = (len(bars), len(bars.symbols))
-    for name in ("side", "stop", "target", "reason", *VIEW_NAMES):
+    for name in _STRATEGY_ARRAYS:
         if (found := getattr(block, name).shape) != shape:
             raise ValueError(f"found an array `{name}` of shape {found}, it must be {shape}")
     if ((block.side != 0) & ((block.reason < 0) | (block.reason >= len(block.reasons)))).any():

@@ -46,7 +46,7 @@ async def save_part(assembly: Assembly, session: LiveSession, log: SessionLog, p
             await writer.durable(writer.put(()))
         async with asyncio.timeout(_WHOLE_S):
             await log.begin_part(take_state(assembly, session, progress))
-        save_snapshot(assembly.folder.snapshot, {"session": "session"})
+            await asyncio.to_thread(save_snapshot, assembly.folder.snapshot, {"session": "session"})
     except TimeoutError:
         cause = writer.last_error or "the disk does not answer"
     except SltError as error:

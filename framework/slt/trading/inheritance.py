@@ -121,13 +121,13 @@ def _read_position(record: OpenPosition, strategies: tuple[str, ...]) -> Positio
     """The stored position; None where another version of slt stored it in a form that is not known."""
     state = {name: value for name, value in record.state.items() if name in fields_dict(Position)}
     outlook = state.get("entry_outlook")
-    state["entry_outlook"] = Outlook(**outlook) if outlook else None
     state["marks"], state["exits_done"] = set(state.get("marks", ())), set(state.get("exits_done", ()))
     # What was true of the orders of that run, whose answers nobody waits for any more.
     state |= {"stop_resting": False, "stop_traded_time": None, "closing": False}
     if state.get("strategy") not in strategies:
         state["strategy"] = strategies[0]
     try:
+        state["entry_outlook"] = Outlook(**outlook) if outlook else None
         return Position(**state)
     except TypeError:
         return None

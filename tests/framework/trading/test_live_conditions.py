@@ -406,10 +406,12 @@ def test_position_unlike_the_one_of_the_earlier_run_is_a_stranger(bench, look, f
     assert desk.engine._core.gates.state.strangers == {AAA: found[1] * found[2]}
 
 
-def test_position_stored_in_an_unknown_form_is_a_stranger(bench, look):
+@pytest.mark.parametrize("state", [{"side": 1}, {"entry_outlook": {"mood": 1.0}}], ids=["too little", "unknown"])
+def test_position_stored_in_an_unknown_form_is_a_stranger(bench, look, state):
     record = left_open(bench, look)
     desk = bench()
-    desk.give(PositionsLeft(look.start, (evolve(record, state={"side": 1}),)))
+    known = record.state if "entry_outlook" in state else {}
+    desk.give(PositionsLeft(look.start, (evolve(record, state=known | state),)))
     for _ in range(3):
         account(desk, (AAA, 1, 10.0, 100.0))
     assert desk.portfolio.holdings == {}
