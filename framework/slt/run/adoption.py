@@ -117,7 +117,7 @@ def _begin_with(version: ModelVersion, assembly: Assembly, session: Session) -> 
         _log.error("stored model refused, the one before it is tried", model=version.id, cause=str(error))
         return False
     session.engine.adopt(row)
-    session.results.note(row)
+    session.note(row)
     assembly.writer.put([row])
     _log.info("begins with a stored model", model=version.id, strategy=version.strategy)
     return True

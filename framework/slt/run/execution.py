@@ -167,8 +167,8 @@ async def _services(assembly: Assembly, lifecycle: LifecycleManager) -> AsyncIte
     upkeep = Upkeep(assembly, outbox)
     worker = _fit_worker(assembly)
     async with asyncio.TaskGroup() as tasks:
-        make_session = LiveSession if plugins.feed.implements("slt_plan_connections") else Session
-        session = make_session(
+        has_end = not plugins.feed.implements("slt_plan_connections")
+        session = (Session if has_end else LiveSession)(
             assembly.engine,
             assembly.dense,
             plugins.broker.hooks,
@@ -176,7 +176,7 @@ async def _services(assembly: Assembly, lifecycle: LifecycleManager) -> AsyncIte
             outbox=outbox,
             fit=worker.fit if worker is not None else _refuse_fit,
             tasks=tasks,
-            candles=_candle_recorder(assembly.market),
+            candles=_candle_recorder(assembly.market) if has_end else None,
             path=getattr(plugins.broker.config, "path", "ohlc"),
             is_durable=settings.run.mode != "backtest",
         )
@@ -331,7 +331,8 @@ async def _finish(assembly: Assembly, session: Session, upkeep: Upkeep) -> Outco
     problems = [*await _check_books(assembly, summary), *assembly.engine.faults]
     report: Path | None = assembly.folder.report
     try:
-        data = ReportData(run, summary, results.trades, results.equity, results.models, session.candles.candles())
+        candles = session.candles.candles() if session.candles is not None else {}
+        data = ReportData(run, summary, results.trades, results.equity, results.models, candles)
         await asyncio.to_thread(write_report, assembly.folder.report, data)
     except SltError as error:
         problems.append(str(error))

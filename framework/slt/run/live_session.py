@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from slt.run.dense_part import DensePart
     from slt.run.lanes import Lanes
     from slt.run.session_log import SessionLog
-    from slt.types import Bars, FitReport, FitRequest, PricePoint
+    from slt.types import Bars, FitReport, FitRequest, PricePoint, Record
 
 __all__ = ["LiveSession"]
 
@@ -60,6 +60,10 @@ class LiveSession(Session):
         portfolio = self.engine.portfolio
         return frozenset(portfolio.holdings) | frozenset(portfolio.entries)
 
+    def note(self, record: Record) -> None:
+        """Count decisions; trades and the rest are read from the storage, so that a run of months stays small."""
+        self.results.count(record)
+
     def compute(self, bars: Bars) -> Block:
         """The dense part of a wave; the wave is logged first."""
         self._write(EntryKind.WAVE, bars)
@@ -74,7 +78,6 @@ class LiveSession(Session):
         """
         self._write(EntryKind.PART, (part.symbols, past))
         self.dense.put_in(part)
-        self.candles.follow(part.symbols)
 
     def decide(self, event: Event) -> list[Command]:
         """What the engine says to an event, which is logged before; bars are with their wave already."""

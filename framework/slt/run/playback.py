@@ -50,7 +50,6 @@ class Playback:
         broker: Hooks of a simulated broker that is to keep in step; None where the broker is an exchange or not needed.
         on_bars: Told of every wave.
         on_commands: Told of the commands of every event.
-        on_part: Told of the symbols that begin anew.
 
     Attributes:
         events: Events played.
@@ -67,7 +66,6 @@ class Playback:
         broker: BrokerSpecs | None = None,
         on_bars: Callable[[Bars], None] = lambda _: None,
         on_commands: Callable[[list[Command]], None] = lambda _: None,
-        on_part: Callable[[tuple[str, ...]], None] = lambda _: None,
     ) -> None:
         self.events = 0
         self.commands = 0
@@ -78,7 +76,6 @@ class Playback:
         self._broker = broker
         self._on_bars = on_bars
         self._on_commands = on_commands
-        self._on_part = on_part
         self._block: Block | None = None
         self._is_swapped = False
         self._last: tuple[int, Any, list[Command]] | None = None
@@ -107,7 +104,6 @@ class Playback:
             symbols, past = content
             self._dense.put_in(self._dense.make_part(symbols, past))
             self._dense.faults.clear()  # as above
-            self._on_part(symbols)
             return
         self._compare("")
         event = self._bars_closed(*content) if entry.kind is EntryKind.CLOSED else content

@@ -43,7 +43,6 @@ def take_state(assembly: Assembly, session: LiveSession, progress: dict[str, Any
         "dense": session.dense.snapshot(),
         "broker": assembly.plugins.broker.hooks.slt_snapshot_broker(),
         "results": session.results,
-        "candles": session.candles,
         "notices": session.waiting_notices(),
     }
 
@@ -96,7 +95,7 @@ def _take_back(assembly: Assembly, session: LiveSession, state: dict[str, Any]) 
     session.engine.restore(state["engine"])
     session.dense.restore(state["dense"])
     assembly.plugins.broker.hooks.slt_restore_broker(state=state["broker"])
-    session.results, session.candles = state["results"], state["candles"]
+    session.results = state["results"]
     for plugin in assembly.plugins.strategies:
         session.dense.use_model(plugin.name, *session.engine.champion(plugin.name))
     session.tell(state["notices"])
@@ -108,12 +107,11 @@ async def _play(
     def carry_out(commands: list[Command]) -> None:
         records = [command.record for command in commands if isinstance(command, Store)]
         for record in records:
-            session.results.note(record)
+            session.note(record)
         assembly.writer.put(records)
         session.tell(command.notice for command in commands if isinstance(command, Notify))
 
     def take_bars(bars: Bars) -> None:
-        session.candles.add(bars)
         if assembly.settings.run.store_bars:
             assembly.writer.put(bars_to_store(bars))
 
@@ -123,7 +121,6 @@ async def _play(
         broker=assembly.plugins.broker.hooks if is_simulated else None,
         on_bars=take_bars,
         on_commands=carry_out,
-        on_part=session.candles.follow,
     )
     for number in numbers:
         await playback.play(read_entries(folder, number))

@@ -30,7 +30,17 @@ from slt.events import (
 )
 from slt.log import get_logger
 from slt.market import bar_path
-from slt.types import BarState, EquityPoint, FitReport, ModelVersion, OrderStatus, OrderUpdate, PricePoint, Trade
+from slt.types import (
+    BarState,
+    Decision,
+    EquityPoint,
+    FitReport,
+    ModelVersion,
+    OrderStatus,
+    OrderUpdate,
+    PricePoint,
+    Trade,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -63,7 +73,7 @@ class Results:
         trades: Closed trades in order.
         equity: Points of the equity curve.
         models: Fitted versions without their artefacts.
-        gates: Decisions per outcome.
+        gates: Decisions per outcome; all that a run without an end keeps.
     """
 
     trades: list[Trade] = field(factory=list)
@@ -84,7 +94,12 @@ class Results:
             self.models = [m for m in self.models if m.id != record.id]
             self.models.append(evolve(record, artefact=b""))
             self.models.sort(key=lambda m: m.fitted_time)
-        elif hasattr(record, "outcome"):
+        else:
+            self.count(record)
+
+    def count(self, record: Any) -> None:
+        """Count a record where it is a decision."""
+        if type(record) is Decision:
             self.gates[record.outcome] = self.gates.get(record.outcome, 0) + 1
 
 
@@ -99,7 +114,7 @@ class Session:
         outbox: Where notices go; None sends none.
         fit: Carries out one fit; None where no model plugin is chosen.
         tasks: Owner of the tasks that fits run in.
-        candles: Keeps candles for the report's charts.
+        candles: Keeps candles for the report's charts; None: the run has no end, and `slt report` reads the storage.
         path: Path of prices within a bar: ``adverse`` or ``ohlc``.
         is_durable: Whether a submit waits until its intent is on disk (always in live and paper; a back-test repeats
             from its snapshot instead).
@@ -123,7 +138,7 @@ class Session:
         outbox: Outbox | None,
         fit: Callable[[FitRequest], Awaitable[FitReport]] | None,
         tasks: asyncio.TaskGroup,
-        candles: CandleRecorder,
+        candles: CandleRecorder | None,
         path: str,
         is_durable: bool,
     ) -> None:
@@ -161,7 +176,8 @@ class Session:
 
     def compute(self, bars: Bars) -> Block:
         """The dense part of a block; its candles are kept, coarser, for the report."""
-        self.candles.add(bars)
+        if self.candles is not None:
+            self.candles.add(bars)
         return self.dense.compute(bars)
 
     async def handle(self, event: Event) -> bool:
@@ -178,6 +194,10 @@ class Session:
         while events:
             events.extend(await self._carry_out(self.decide(events.popleft())))
         return True
+
+    def note(self, record: Record) -> None:
+        """Remember what is wanted of a record at the end of the run."""
+        self.results.note(record)
 
     def decide(self, event: Event) -> list[Command]:
         """What the engine says to an event; nothing is carried out."""
@@ -286,7 +306,7 @@ class Session:
         events: list[Event] = []
         records = [command.record for command in commands if isinstance(command, Store)]
         for record in records:
-            self.results.note(record)
+            self.note(record)
         if self.diary is not None:
             self.diary.tell(commands)
         position = self._writer.put(records)

@@ -11,6 +11,7 @@ import numpy as np
 from attrs import define, evolve, field, frozen
 
 from slt.trading.demotion import Outcome, Record, judge_record, make_record
+from slt.trading.samples import SampleStore
 from slt.types import MINUTE_MS, FitReport, FitRequest, ModelVersion, Sample, SampleSet, Trade
 
 if TYPE_CHECKING:
@@ -66,6 +67,8 @@ class Demotion:
 class _StrategyState:
     """What the learner remembers of one strategy; plain data for the snapshot."""
 
+    resolved: SampleStore
+    shadows: SampleStore
     champion: Champion = field(factory=Champion)
     former: list[Champion] = field(factory=list)
     since: int = 0
@@ -75,8 +78,10 @@ class _StrategyState:
     last_trade_time: int | None = None
     pending: FitRequest | None = None
     open: dict[str, Sample] = field(factory=dict)
-    resolved: list[Sample] = field(factory=list)
-    shadows: list[Sample] = field(factory=list)
+
+    def keep(self, sample: Sample) -> None:
+        """Keep a resolved sample for the fits to come."""
+        (self.resolved if sample.source == "trade" else self.shadows).add(sample)
 
 
 class Learner:
@@ -113,7 +118,8 @@ class Learner:
         self.schema_hash = schema_hash
         self.seed = seed
         self.is_locked = is_locked
-        self.states = {strategy: _StrategyState() for strategy in strategies}
+        width, limit = len(names), config.max_samples
+        self.states = {s: _StrategyState(SampleStore(width, limit), SampleStore(width, limit)) for s in strategies}
         self.started: int | None = None
 
     def champion(self, strategy: str) -> Champion:
@@ -221,9 +227,7 @@ class Learner:
         for sample in samples:
             if sample.schema_hash != self.schema_hash or sample.resolved_time is None:
                 raise ValueError(f"sample {sample.id} is of another schema, or not resolved")
-            state = self.states[sample.strategy]
-            kept = state.resolved if sample.source == "trade" else state.shadows
-            kept.append(evolve(sample, model_version=0, p_win=None))
+            self.states[sample.strategy].keep(evolve(sample, model_version=0, p_win=None))
             taken += 1
         return taken
 
@@ -267,10 +271,7 @@ class Learner:
             return
         state.open.pop(sample.id, None)
         self._judge_later(state.champion, sample)
-        kept = state.resolved if is_trade else state.shadows
-        kept.append(sample)
-        if len(kept) > 2 * self.config.max_samples:
-            del kept[: -self.config.max_samples]
+        state.keep(sample)
 
     def _judge_later(self, champion: Champion, sample: Sample) -> None:
         """Put a decision of the model in force on its record."""
@@ -310,22 +311,24 @@ class Learner:
 
     def _samples(self, state: _StrategyState, time: int) -> SampleSet:
         """Trades and shadows resolved by now; the gate scores on both and says which of them train."""
-        rows = [*state.resolved[-self.config.max_samples :], *state.shadows[-self.config.max_samples :]]
-        rows = [s for s in rows if s.time >= state.since and s.resolved_time is not None and s.resolved_time <= time]
-        rows.sort(key=lambda s: (s.time, s.id))
-        version = state.champion.version
-        outcomes = np.array([self._outcome(s) for s in rows], dtype=np.float64)
-        known = [s.p_win if s.model_version == version and s.p_win is not None else np.nan for s in rows]
-        x = np.frombuffer(b"".join(s.features for s in rows), dtype="<f4").reshape(len(rows), len(self.names))
+        (trade_ids, trades), (shadow_ids, shadows) = (
+            kept.select(state.since, time) for kept in (state.resolved, state.shadows)
+        )
+        rows = np.concatenate([trades, shadows])
+        order = np.lexsort((np.array([*trade_ids, *shadow_ids], dtype=np.str_), rows["time"]))
+        rows = rows[order]
+        outcomes = rows["barrier_r"]
+        if self.config.label == "trade":
+            outcomes = np.where(np.isnan(rows["traded_r"]), outcomes, rows["traded_r"])
         return SampleSet(
             names=self.names,
-            x=x.astype(np.float32),
+            x=rows["x"].astype(np.float32),
             won=outcomes > 0,
-            outcome_r=outcomes,
-            time=np.array([s.time for s in rows], dtype=np.int64),
-            resolved_time=np.array([s.resolved_time for s in rows], dtype=np.int64),
-            p_champion=np.array(known, dtype=np.float64),
-            is_shadow=np.array([s.source == "shadow" for s in rows], dtype=np.bool_),
+            outcome_r=outcomes.astype(np.float64),
+            time=rows["time"].astype(np.int64),
+            resolved_time=rows["resolved_time"].astype(np.int64),
+            p_champion=np.where(rows["model_version"] == state.champion.version, rows["p_win"], np.nan),
+            is_shadow=order >= len(trades),
         )
 
     def _outcome(self, sample: Sample) -> float:

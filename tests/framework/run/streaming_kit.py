@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import pickle
 from typing import TYPE_CHECKING
 
 from attrs import evolve
@@ -12,6 +14,8 @@ from slt.errors import StoppedError
 from slt.loader import build_plugins
 from slt.run import execution, streaming
 from slt.run.execution import Observer, execute
+from slt.run.live_session import LiveSession
+from slt.types import Trade
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,8 +59,9 @@ class Life:
     """
 
     def __init__(self):
-        self.assembly = self.driver = self.error = self.outcome = None
+        self.assembly = self.driver = self.error = None
         self.progress = []
+        self._noted = {}
 
     @property
     def engine(self):
@@ -64,7 +69,25 @@ class Life:
 
     @property
     def trades(self):
-        return self.driver._session.results.trades if self.driver is not None else self.outcome_trades
+        """Closed trades of the run, in all its lives."""
+        found = {}
+        if self._closed.exists():
+            with self._closed.open("rb") as file:
+                while file.peek(1):
+                    trade = pickle.load(file)
+                    found[trade.id] = trade
+        return list((found | self._noted).values())
+
+    def note(self, record):
+        """Write a closed trade down, beside the run's own files, so that it is copied and restored with them."""
+        if isinstance(record, Trade):
+            self._noted[record.id] = record
+            with contextlib.suppress(OSError), self._closed.open("ab") as file:
+                pickle.dump(record, file)
+
+    @property
+    def _closed(self) -> Path:
+        return self.assembly.folder.path / "closed.pickle"
 
     @property
     def session_folder(self) -> Path:
@@ -106,9 +129,15 @@ async def live(monkeypatch, settings, stream, exchange=None, *, market, stop_whe
     made = evolve(plugins, feed=feed, broker=broker, storage=storage or plugins.storage)
     init = streaming._Driver.__init__
 
+    note = LiveSession.note
+
     def spy(self, *args):
         init(self, *args)
         life.driver = stream.driver = self
+
+    def noted(self, record):
+        note(self, record)
+        life.note(record)
 
     def stopping():
         return stream.is_done if stop_when is None else stop_when(life)
@@ -117,6 +146,7 @@ async def live(monkeypatch, settings, stream, exchange=None, *, market, stop_whe
         patched.setattr(execution, "build_plugins", lambda _: made)
         patched.setattr(streaming, "_make_pipeline", lambda _: stream)
         patched.setattr(streaming._Driver, "__init__", spy)
+        patched.setattr(LiveSession, "note", noted)
         observer = Observer(lambda a: setattr(life, "assembly", a), life.progress.append, stopping)
         try:
             await execute(settings, observer, is_fresh=is_fresh)

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from attrs import evolve
 
 from slt.config import LearningConfig, RiskConfig
 from slt.events import ModelReady, UseModel
-from slt.types import FitReport, ModelVersion, Skip
+from slt.trading.samples import SampleStore
+from slt.types import FitReport, ModelVersion, Sample, Skip
 
 
 def close_one(desk, look, minute, *, win):
@@ -137,8 +137,29 @@ def test_champion_predictions_are_given_only_for_its_own_decisions(desk, look):
     close_one(desk, look, 10, win=True)
     bars_through(desk, look, 20, rows=60)
     state = learner.states["test"]
-    (sample,) = state.resolved
-    state.resolved = [evolve(sample, p_win=0.7, model_version=v, id=str(v)) for v in (0, 1, 2)]
+    ((_,), (row,)) = state.resolved.select(0, look.start + 10**9)
+    state.resolved = SampleStore(len(row["x"]), 10)
+    for version in (0, 1, 2):
+        known = {"time": int(row["time"]), "resolved_time": int(row["resolved_time"]), "barrier_r": -1.0}
+        sample = Sample(
+            id=str(version),
+            run_id="r",
+            strategy="test",
+            schema_hash="h",
+            source="trade",
+            symbol="AAAUSDT",
+            side=1,
+            features=row["x"].tobytes(),
+            entry_price=1.0,
+            stop=0.9,
+            target=1.1,
+            cost_rate=0.0,
+            model_version=version,
+            confidence=0.5,
+            p_win=0.7,
+            **known,
+        )
+        state.keep(sample)
     state.champion.version = 2
     samples = learner._samples(state, look.start + 10**9)
     assert np.isnan(samples.p_champion[:2]).all()

@@ -14,6 +14,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from universe_kit import A, B, C, arena, market_of, settings_of, trial
 
 from slt.run.proving import prove_session
+from slt.storage.contract import Query
+from slt.types import Trade
 from slt_sandbox.fault_rules import parse_rule
 
 NAMED = f'symbols = ["{A}", "{B}", "{C}"]'
@@ -80,7 +82,9 @@ async def test_position_is_closed_before_the_delivery_and_the_streams_end(tmp_pa
             missing = life.status.counters["missing"]
             await life.step(10)
             assert life.status.counters["missing"] == missing
-            assert [a for a in life.driver._session.results.trades if a.symbol == B][-1].exit == "delivery"
+            await life.assembly.writer.flush()
+            trades = await life.assembly.storage.slt_read_records(query=Query(Trade))
+            assert [trade for trade in trades if trade.symbol == B][-1].exit == "delivery"
             await life.stop()
         await proven(life)
 
