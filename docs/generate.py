@@ -132,6 +132,8 @@ _EXAMPLE: dict[str, Any] = {
             "uncertain": 0,
             "duplicates": 0,
             "dropped": 0,
+            "expired": 0,
+            "digests": 0,
             "off": None,
         }
     ],

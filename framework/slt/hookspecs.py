@@ -993,8 +993,9 @@ class NotifierSpecs(Protocol):
         **Args** `notice`: plain text; escape it for the channel.
 
         **Returns** nothing when the channel confirmed. **On error** raise `slt.errors.RetryLaterError` with the wait
-        the channel asked for, or any
-        exception: retried with backoff, then dropped with an error in the log. The run never notices.
+        the channel asked for; an `OSError` such as `ConnectionError` or `TimeoutError` where it is out of reach:
+        retried with backoff until it is back; any other exception: retried ``notices.max_attempts`` times, then
+        dropped with an error in the log. The run never notices.
 
         **Budget** network; the outbox sets a timeout. **Since** 0.1.
 

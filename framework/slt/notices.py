@@ -64,10 +64,11 @@ class NoticesConfig:
         in_backtest: Kinds that are sent in a back-test as well; empty: a back-test sends none.
         rate_limit_seconds: Least time between two messages of one channel.
         send_timeout_seconds: Time a channel has to confirm one message; then it counts as failed and is sent again.
-        max_attempts: Failed attempts after which a notice is dropped and an error logged.
+        max_attempts: Failed attempts after which a message is dropped; while a channel is out of reach, not before
+            `expire_hours` of them.
         retry_seconds: Wait after the first failed attempt; it doubles with each further one.
         retry_max_seconds: Longest wait between two attempts, unless the channel itself asks for more.
-        expire_hours: Hours after which an open or close notice that still waits is dropped and counted; 0 = never.
+        expire_hours: Hours after which an open or close notice that still waits is left out and counted; 0 = never.
         digest_above: Waiting notices above which a channel gets all of them as one message.
         summary_time: Local time of the daily summary, HH:MM.
         time_zone: Time zone of that time, such as Europe/Berlin.

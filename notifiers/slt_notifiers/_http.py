@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import math
 import os
+import time
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import aiohttp
@@ -48,11 +50,23 @@ class Reply:
         """
         if self.status != 429:
             return
-        for value in (asked, self.headers.get("retry-after")):
-            seconds = _seconds(value)
-            if seconds is not None:
-                raise RetryLaterError(seconds)
-        raise RetryLaterError(_DEFAULT_WAIT)
+        seconds = _seconds(asked)
+        if seconds is None:
+            seconds = self.retry_after
+        raise RetryLaterError(_DEFAULT_WAIT if seconds is None else seconds)
+
+    @property
+    def retry_after(self) -> float | None:
+        """Seconds that the ``Retry-After`` header asks for, as a number or a date to come; None = it asks nothing."""
+        header = self.headers.get("retry-after", "")
+        seconds = _seconds(header)
+        if seconds is not None:
+            return seconds
+        try:
+            left = parsedate_to_datetime(header).timestamp() - time.time()
+        except (ValueError, TypeError, OverflowError):
+            return None
+        return left if left > 0.0 else None
 
 
 class WebChannel:
@@ -82,8 +96,9 @@ class WebChannel:
         """Send `body` as JSON. Redirects are not followed: they would carry the secret elsewhere.
 
         Raises:
-            ConnectionResetError: The connection broke after the message may have been taken.
-            ConnectionError: No connection, or it answered 5xx.
+            ConnectionResetError: The connection broke, or it answered 5xx, after the message may have been taken.
+            ConnectionError: No connection, or it answered 503.
+            RetryLaterError: It answered 503 and when to come again.
             TimeoutError: No answer in time; the message may have been taken.
         """
         if self._session is None:
@@ -93,9 +108,9 @@ class WebChannel:
             async with self._session.post(url, json=body, allow_redirects=False) as response:
                 headers = {name.lower(): value for name, value in response.headers.items()}
                 reply = Reply(response.status, headers, _object(await _beginning(response.content)))
-                failure = ConnectionError(f"{self._name} answered HTTP {reply.status}")
                 if reply.status < 500:
                     return reply
+                failure = self._broken(reply)
         except TimeoutError:
             failure = TimeoutError(f"{self._name} did not answer within {self._timeout:g} s")
         except aiohttp.ClientConnectorError as error:
@@ -106,6 +121,13 @@ class WebChannel:
             failure = ConnectionError(f"{self._name} cannot be asked ({type(error).__name__})")
         # Raised here and not in the handlers: an error's context is printed with it, and the context holds the address.
         raise failure
+
+    def _broken(self, reply: Reply) -> Exception:
+        """What a 5xx means. Only 503 says that nothing was done with the message."""
+        text = f"{self._name} answered HTTP {reply.status}"
+        if reply.status != 503:
+            return ConnectionResetError(text)
+        return ConnectionError(text) if reply.retry_after is None else RetryLaterError(reply.retry_after)
 
 
 def is_web_address(text: str) -> bool:

@@ -94,7 +94,7 @@ class DiscordNotifier:
 
         Raises:
             ConfigError: The webhook is wrong or was deleted (401, 403, 404).
-            RetryLaterError: Discord asked to wait (429).
+            RetryLaterError: Discord asked to wait (429, 503).
             PluginError: Discord refused the message itself.
             ConnectionError: No connection, a broken one, or 5xx.
             TimeoutError: No answer in time.

@@ -25,7 +25,19 @@ __all__ = ["TelegramNotifier", "TelegramNotifierConfig"]
 
 _MARKS = {"good": "🟢", "bad": "🔴", "neutral": "🔵"}
 _TITLE, _WHOLE = 512, 4096
-_CHAT_FAULTS = ("chat not found", "chat_id is empty", "bot was kicked", "upgraded to a supergroup", "not enough rights")
+_CHAT_FAULTS = (
+    "chat not found",
+    "chat_id is empty",
+    "bot was kicked",
+    "bot is not a member",
+    "upgraded to a supergroup",
+    "not enough rights",
+    "no rights to send",
+    "administrator rights",
+    "chat_write_forbidden",
+    "peer_id_invalid",
+    "topic_closed",
+)
 
 
 @frozen(kw_only=True)
@@ -92,7 +104,7 @@ class TelegramNotifier:
 
         Raises:
             ConfigError: The token is wrong or revoked (401, 404), or the chat is unknown or closed to the bot.
-            RetryLaterError: Telegram asked to wait (429).
+            RetryLaterError: Telegram asked to wait (429, 503).
             PluginError: Telegram refused the message itself.
             ConnectionError: No connection, a broken one, or 5xx.
             TimeoutError: No answer in time.

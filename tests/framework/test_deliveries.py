@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+
 import pytest
 
 from slt.errors import ConfigError
@@ -53,3 +55,39 @@ def test_deliveries_in_a_folder_that_is_none_raise_config_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="cannot be used"):
         opened(tmp_path / "file" / "delivered.jsonl")
+
+
+@pytest.fixture
+def room():
+    """Limit the size that a file of this process may have, as a disk that fills up does."""
+    resource = pytest.importorskip("resource", reason="file size limits are of POSIX")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    @contextmanager
+    def room(size):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    return room
+
+
+def test_deliveries_line_cut_by_a_full_disk_is_told_and_spoils_no_later_one(tmp_path, room):
+    path = tmp_path / "delivered.jsonl"
+    deliveries, _ = opened(path)
+    first, second, third = make_notice(1), make_notice(2), make_notice(3)
+    deliveries.queue(first, 1.0)
+    with room(path.stat().st_size + 20):
+        with pytest.raises(OSError, match="No space left"):
+            deliveries.queue(second, 2.0)
+        with pytest.raises(OSError, match="File too large"):
+            deliveries.queue(second, 2.0)
+    deliveries.queue(third, 3.0)
+    deliveries.add("discord", first)
+    deliveries.close()
+    again = Deliveries(path, 100, ["discord"])
+    assert again.open() == {"discord": [first.id]}
+    again.close()
+    assert again.waiting == [(third, 3.0)]

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slt.errors import ConfigError, PluginError, RetryLaterError
+from slt.lifecycle import Loops
 from slt.notify import NoticesConfig, Outbox
 from slt.testing.notifiers import make_notice
 
@@ -152,13 +153,78 @@ async def test_outbox_waits_never_exceed_the_ceiling(clock):
 
 
 async def test_outbox_drops_after_the_last_attempt_and_goes_on(clock, caplog):
-    channel = Channel(*[OSError("away")] * 3)
+    channel = Channel(*[RuntimeError("broken")] * 3)
     async with running(channel, clock, config=NoticesConfig(max_attempts=3)) as outbox:
         outbox.put(make_notice(1))
         outbox.put(make_notice(2))
     assert channel.got == ids(2)
     assert outbox.status()[0].dropped == 1
     assert [r.getMessage() for r in caplog.records if r.levelno == logging.ERROR] == ["notice dropped"]
+
+
+@pytest.mark.parametrize("error", [ConnectionError("away"), TimeoutError("no answer"), OSError("no route")])
+async def test_outbox_drops_nothing_while_a_channel_is_out_of_reach_for_hours(clock, error):
+    channel = Channel(*[error] * 200, clock=clock)
+    async with running(channel, clock) as outbox:
+        outbox.put(make_notice(1, kind="alert"))
+        outbox.put(make_notice(2, kind="alert"))
+    assert channel.times[-1] - channel.times[0] > 6 * 3600.0
+    assert channel.got == ids(1, 2)
+    assert (outbox.status()[0].failed, outbox.status()[0].dropped) == (200, 0)
+
+
+async def test_outbox_gives_up_one_message_that_a_server_fails_at_for_a_day(clock):
+    class Stumbling(Channel):
+        async def slt_send_notice(self, notice):
+            if notice.id == ids(1)[0]:
+                raise ConnectionError("HTTP 500")
+            await super().slt_send_notice(notice)
+
+    channel = Stumbling(clock=clock)
+    async with running(channel, clock, config=NoticesConfig(expire_hours=2.0)) as outbox:
+        outbox.put(make_notice(1, kind="alert"))
+        outbox.put(make_notice(2, kind="alert"))
+    assert channel.got == ids(2)
+    assert 2 * 3600.0 <= channel.times[0] - 1000.0 < 3 * 3600.0
+    assert outbox.status()[0].dropped == 1
+
+
+async def test_outbox_asks_again_the_next_day_where_a_channel_asks_for_a_year(clock):
+    channel = Channel(RetryLaterError(365 * 86_400.0), clock=clock)
+    async with running(channel, clock) as outbox:
+        outbox.put(make_notice(1, kind="alert"))
+    assert channel.got == ids(1)
+    assert channel.times == [1000.0, 1000.0 + 86_400.0]
+
+
+async def test_outbox_tells_how_long_a_channel_still_waits_and_0_once_it_should_have_gone_on(clock):
+    seen, late = [], []
+    loops = Loops(clock)
+
+    async def sleep(seconds):
+        for _ in range(5):
+            seen.append(outbox.status()[0].due_seconds)
+            late.append(bool(loops.late()))
+            clock.now += seconds / 2
+        await asyncio.sleep(0)
+
+    outbox = Outbox(
+        {"one": Channel(RetryLaterError(3600.0))},
+        NoticesConfig(),
+        is_backtest=False,
+        rng=random.Random(1),
+        clock=clock,
+        sleep=sleep,
+    )
+    loops.watch("outbox", deadline_seconds=400.0, progress=outbox.status, is_idle=lambda: False)
+    assert outbox.status()[0].due_seconds == 0.0
+    outbox.put(make_notice(1))
+    async with asyncio.TaskGroup() as group:
+        group.create_task(outbox.run())
+        await outbox.drain(5.0)
+    assert seen[:5] == [3600.0, 1800.0, 0.0, 0.0, 0.0]
+    assert late[:5] == [False, False, False, True, True]  # the run is not stuck while a channel is left alone
+    assert outbox.status()[0].due_seconds == 0.0
 
 
 async def test_outbox_honours_the_wait_a_channel_asks_for_and_counts_no_failure(clock):

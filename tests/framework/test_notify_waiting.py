@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slt.errors import ConfigError
+from slt.errors import ConfigError, RetryLaterError
 from slt.notices import digest_notice, next_summary
 from slt.notify import Deliveries, NoticesConfig, Outbox
 from slt.testing.notifiers import make_notice
@@ -167,6 +167,37 @@ async def test_old_openings_are_left_out_and_counted_but_no_alert_or_summary(liv
     assert (life.status().expired, life.status().dropped) == (2, 0)
 
 
+async def test_old_openings_behind_an_alert_are_left_out_of_a_digest(live, wall):
+    channel = Channel()
+    told = notices("alert", *["open"] * 30)
+    life = live({"one": channel}, expire_hours=24.0)
+    for notice in told:
+        life.outbox.put(notice)
+    wall.now += 25 * HOUR
+    await life.drain()
+    assert channel.got == told[:1]
+    assert (life.status().expired, life.status().digests) == (30, 0)
+
+
+@pytest.mark.parametrize("error", [ConnectionError("away"), RetryLaterError(1.0)])
+async def test_opening_that_grew_old_while_its_channel_was_tried_is_left_out(live, wall, error):
+    channel = Channel(is_away=True, error=error)
+    life = live({"one": channel}, expire_hours=24.0)
+    told = notices("open", "alert")
+    for notice in told:
+        life.outbox.put(notice)
+    await life.settle()
+    wall.now += 25 * HOUR
+    await life.settle()
+    assert life.status().expired == 1
+    channel.is_away = False
+    await life.drain()
+    assert channel.got == told[1:]
+    again = live({"one": channel})
+    assert again.deliveries.waiting == []
+    await again.kill()
+
+
 async def test_clock_set_back_leaves_no_notice_out_and_doubles_none(live, wall):
     channel = Channel(is_away=True)
     told = notices("open", "close", "alert", "daily")
@@ -233,7 +264,7 @@ async def test_what_grew_old_while_nothing_ran_is_left_out_at_the_next_start(liv
 
 
 async def test_given_up_notices_do_not_come_back_with_a_restart(live):
-    broken = Channel(is_away=True)
+    broken = Channel(is_away=True, error=RuntimeError("broken"))
     first = live({"one": broken}, max_attempts=1)
     first.outbox.put(notices("alert")[0])
     await first.settle()

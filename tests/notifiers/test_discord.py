@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
 import pytest
 from hypothesis import given
@@ -93,6 +95,29 @@ async def test_discord_429_body_counts_before_the_header(discord, server):
             await discord.slt_send_notice(make_notice())
         waits.append(caught.value.seconds)
     assert waits == [1.337, 7.0, 5.0]
+
+
+async def test_discord_retry_after_may_be_a_date(discord, server):
+    date = format_datetime(datetime.now(UTC) + timedelta(hours=2), usegmt=True)
+    server.script.append(Answer(429, None, {"Retry-After": date}))
+    with pytest.raises(RetryLaterError) as caught:
+        await discord.slt_send_notice(make_notice())
+    assert 3600.0 < caught.value.seconds <= 7200.0
+
+
+async def test_discord_that_is_away_for_a_while_and_says_how_long_is_left_alone_so_long(discord, server):
+    server.script.append(Answer(503, None, {"Retry-After": "120"}))
+    with pytest.raises(RetryLaterError) as caught:
+        await discord.slt_send_notice(make_notice())
+    assert caught.value.seconds == 120.0
+
+
+@pytest.mark.parametrize(("status", "may_be_taken"), [(500, True), (502, True), (503, False), (504, True)])
+async def test_discord_server_error_says_whether_the_message_may_have_been_taken(discord, server, status, may_be_taken):
+    server.script.append(Answer(status, {"message": "no"}))
+    with pytest.raises(ConnectionError, match=f"HTTP {status}") as caught:
+        await discord.slt_send_notice(make_notice())
+    assert isinstance(caught.value, ConnectionResetError) is may_be_taken
 
 
 async def test_discord_deleted_webhook_says_what_to_do(discord, server):

@@ -87,6 +87,10 @@ async def test_telegram_429_without_parameters_uses_the_header(telegram, server)
         (403, "Forbidden: bot was blocked by the user", "chat_id_env"),
         (400, "Bad Request: chat not found", "chat_id_env"),
         (400, "Bad Request: group chat was upgraded to a supergroup chat", "chat_id_env"),
+        (400, "Bad Request: need administrator rights in the channel chat", "chat_id_env"),
+        (400, "Bad Request: have no rights to send a message", "chat_id_env"),
+        (400, "Bad Request: CHAT_WRITE_FORBIDDEN", "chat_id_env"),
+        (400, "Bad Request: PEER_ID_INVALID", "chat_id_env"),
     ],
 )
 async def test_telegram_refusal_names_the_option_to_repair(telegram, server, status, description, option):

@@ -13,7 +13,7 @@ from slt.log import get_logger
 from slt.notices import digest_notice
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from slt.hookspecs import NotifierSpecs
     from slt.notices import NoticesConfig
@@ -43,6 +43,8 @@ class ChannelStatus:
         expired: Notices left out because they had waited too long.
         digests: Messages that stood for several notices.
         off: Why the channel is switched off; None while it is on.
+        due_seconds: Time until its next step, a try or the end of one: shrinks while it waits as it should; 0 where
+            nothing is under way, or the step is overdue.
     """
 
     name: str
@@ -56,6 +58,7 @@ class ChannelStatus:
     expired: int
     digests: int
     off: str | None
+    due_seconds: float = 0.0
 
 
 @frozen
@@ -87,7 +90,7 @@ class Channel:
         self.queue: deque[Notice] = deque()
         self.sending: Parcel | None = None
         self.wake = asyncio.Event()
-        self.next_time = -math.inf
+        self.next_time = self.due_time = -math.inf
         self.off: str | None = None
         self.delivered = self.failed = self.busy = self.uncertain = self.duplicates = self.dropped = 0
         self.expired = self.digests = 0
@@ -161,6 +164,22 @@ class Channel:
         self.dropped += len(parcel.contents)
         self._settle(parcel)
 
+    def expire(self, parcel: Parcel, now: float) -> tuple[Notice, ...]:
+        """Leave out what was taken, where all of it has become too old meanwhile.
+
+        Args:
+            parcel: What was taken.
+            now: Seconds since 1970.
+
+        Returns:
+            What is left out for ever; nothing where the parcel is still to be sent.
+        """
+        if not all(self._is_stale(notice, now) for notice in parcel.contents):
+            return ()
+        self._settle(parcel)
+        self._leave_out(parcel.contents)
+        return parcel.contents
+
     def switch_off(self, reason: str) -> None:
         """Take no more notices and drop those that wait."""
         self.off = reason
@@ -176,11 +195,16 @@ class Channel:
         """Ids of delivered notices, oldest first."""
         return tuple(self._known)
 
-    def status(self) -> ChannelStatus:
-        """The counters as they stand."""
+    def status(self, now: float) -> ChannelStatus:
+        """The counters as they stand.
+
+        Args:
+            now: Seconds of the clock of `next_time` and `due_time`.
+        """
+        waiting = self.undelivered()
         return ChannelStatus(
             name=self.name,
-            waiting=len(self.undelivered()),
+            waiting=len(waiting),
             delivered=self.delivered,
             failed=self.failed,
             busy=self.busy,
@@ -190,6 +214,7 @@ class Channel:
             expired=self.expired,
             digests=self.digests,
             off=self.off,
+            due_seconds=round(max(self.due_time - now, 0.0), 3) if waiting else 0.0,
         )
 
     def _settle(self, parcel: Parcel) -> None:
@@ -203,16 +228,18 @@ class Channel:
             del self._known[next(iter(self._known))]
 
     def _drop_stale(self, now: float) -> list[Notice]:
-        stale = []
-        while self.queue and self._is_stale(self.queue[0], now):
-            notice = self.queue.popleft()
-            del self._waiting[notice.id]
-            stale.append(notice)
+        stale = [notice for notice in self.queue if self._is_stale(notice, now)]
         if stale:
-            self.expired += len(stale)
-            self._remember_ids(stale)
-            _log.warning("notices too old to be told", channel=self.name, notices=len(stale), oldest=stale[0].id)
+            self.queue = deque(notice for notice in self.queue if not self._is_stale(notice, now))
+            for notice in stale:
+                del self._waiting[notice.id]
+            self._leave_out(stale)
         return stale
+
+    def _leave_out(self, stale: Sequence[Notice]) -> None:
+        self.expired += len(stale)
+        self._remember_ids(stale)
+        _log.warning("notices too old to be told", channel=self.name, notices=len(stale), oldest=stale[0].id)
 
     def _is_stale(self, notice: Notice, now: float) -> bool:
         is_passing = notice.kind in _PASSING

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from typing import TYPE_CHECKING
 
 from slt.errors import ConfigError
@@ -39,6 +41,7 @@ class Deliveries:
         self._remember = remember
         self._channels = tuple(channels)
         self._file: FileIO | None = None
+        self._is_torn = False
 
     def open(self) -> dict[str, list[str]]:
         """Read what was delivered before and begin to append.
@@ -55,7 +58,10 @@ class Deliveries:
             self.waiting = [one for one in queued if any(one[0].id not in ids for ids in settled)]
             lines = [_line(channel, one) for channel, ids in known.items() for one in ids]
             fresh = self._path.with_suffix(".new")
-            fresh.write_bytes(b"".join(lines + [_queued_line(*one) for one in self.waiting]))
+            with fresh.open("wb") as file:
+                file.write(b"".join(lines + [_queued_line(*one) for one in self.waiting]))
+                file.flush()
+                os.fsync(file.fileno())
             fresh.replace(self._path)
             self._file = self._path.open("ab", buffering=0)
         except OSError as error:
@@ -74,8 +80,7 @@ class Deliveries:
         Raises:
             OSError: The disk refused; after a kill the notice may be lost.
         """
-        if self._file is not None:
-            self._file.write(_queued_line(notice, now))
+        self._append(_queued_line(notice, now))
 
     def add(self, channel: str, notice: Notice) -> None:
         """Note that a channel has taken a notice.
@@ -83,14 +88,22 @@ class Deliveries:
         Raises:
             OSError: The disk refused; after a restart the notice may be sent once more.
         """
-        if self._file is not None:
-            self._file.write(_line(channel, notice.id))
+        self._append(_line(channel, notice.id))
 
     def close(self) -> None:
         """Close the file."""
         if self._file is not None:
             self._file.close()
             self._file = None
+
+    def _append(self, line: bytes) -> None:
+        if self._file is None:
+            return
+        data = b"\n" + line if self._is_torn else line
+        self._is_torn = True
+        if (self._file.write(data) or 0) < len(data):  # a disk that fills up takes the beginning of a line
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self._is_torn = False
 
     def _read(self) -> tuple[dict[str, list[str]], list[tuple[Notice, float]]]:
         found: dict[str, dict[str, None]] = {}

@@ -24,6 +24,8 @@ __all__ = ["Outbox"]
 _log = get_logger("error")
 _OPEN_SECONDS = 5.0
 _CANCEL_SECONDS = 1.0
+_LONGEST_WAIT_SECONDS = 86_400.0
+"""Longest wait that a channel may ask for: one that says a year by mistake is asked again the next day."""
 
 
 class Outbox:
@@ -198,7 +200,8 @@ class Outbox:
 
     def status(self) -> tuple[ChannelStatus, ...]:
         """How each channel is doing."""
-        return tuple(channel.status() for channel in self._channels)
+        now = self._clock()
+        return tuple(channel.status(now) for channel in self._channels)
 
     async def _work(self, channel: Channel) -> None:
         while channel.off is None:
@@ -216,20 +219,21 @@ class Outbox:
                 await channel.wake.wait()
 
     async def _deliver(self, channel: Channel, parcel: Parcel) -> None:
-        notice, attempt = parcel.notice, 1
+        notice, attempt, begun = parcel.notice, 1, self._clock()
         while True:
             try:
                 await self._send(channel, notice)
             except RetryLaterError as error:
                 channel.busy += 1
-                wait = error.seconds if math.isfinite(error.seconds) else self._config.retry_seconds
+                asked = error.seconds if math.isfinite(error.seconds) else self._config.retry_seconds
+                wait = min(asked, _LONGEST_WAIT_SECONDS)
                 _log.warning("notice waits: channel is busy", channel=channel.name, id=notice.id, seconds=wait)
             except ConfigError as error:
                 self._switch_off(channel, parcel, error)
                 return
             except Exception as error:  # noqa: BLE001 - whatever a notifier raises stays within its channel
                 channel.fail(error)
-                if isinstance(error, PluginError) or attempt >= self._config.max_attempts:
+                if self._is_hopeless(error, attempt, begun):
                     self._give_up(channel, parcel, attempt, error)
                     return
                 wait = self._backoff(attempt)
@@ -239,18 +243,39 @@ class Outbox:
                 channel.confirm(parcel)
                 self._record(channel, parcel.contents)
                 return
-            await self._sleep(max(wait, 0.0))
+            await self._rest(channel, max(wait, 0.0))
             await self._pace(channel)
+            if stale := channel.expire(parcel, self._wall()):
+                self._record(channel, stale)
+                return
+
+    def _is_hopeless(self, error: Exception, attempt: int, begun: float) -> bool:
+        """Whether a message is given up after this failure.
+
+        Where the channel cannot be reached, that says nothing about the message: it is tried on, but not for ever,
+        because some servers fail at one message alone, and others wait behind it.
+        """
+        if isinstance(error, PluginError):
+            return True
+        if attempt < self._config.max_attempts:
+            return False
+        patience = self._config.expire_hours * 3600.0
+        return not isinstance(error, OSError) or 0.0 < patience <= self._clock() - begun
+
+    async def _rest(self, channel: Channel, seconds: float) -> None:
+        channel.due_time = self._clock() + seconds
+        await self._sleep(seconds)
 
     async def _pace(self, channel: Channel) -> None:
         wait = channel.next_time - self._clock()
         if wait > 0.0:
-            await self._sleep(wait)
+            await self._rest(channel, wait)
         channel.next_time = self._clock() + self._config.rate_limit_seconds
 
     async def _send(self, channel: Channel, notice: Notice) -> None:
         # A task of its own: a notifier that swallows its cancellation is left behind, and its channel switched off.
         task = asyncio.ensure_future(_sending(channel.notifier, notice))
+        channel.due_time = self._clock() + self._config.send_timeout_seconds
         try:
             await asyncio.wait({task}, timeout=self._config.send_timeout_seconds)
         except asyncio.CancelledError:

@@ -40,7 +40,7 @@ _WRITER = (
     ("slt_storage_failures", "Failed tries to write to the storage.", "failures"),
     ("slt_journal_failures", "Failed tries to write to the journal.", "journal_failures"),
 )
-_CHANNEL_OUTCOMES = ("delivered", "failed", "busy", "uncertain", "duplicates", "dropped")
+_CHANNEL_OUTCOMES = ("delivered", "failed", "busy", "uncertain", "duplicates", "dropped", "expired", "digests")
 _STATES = {"running": 1.0}
 
 
