@@ -1,6 +1,7 @@
 """Soak: a live run of 200 symbols against the local exchange through an accelerated day: memory, tasks, sockets.
 
     python benchmarks/soak.py                          # 24 h of market at 240 x, some six minutes
+    python benchmarks/soak.py --hours 48 --speed 400   # two days: is it flat after the first?
     python benchmarks/soak.py --hours 2 --symbols 20   # a smoke test
 
 The run trades (a coin-tossing strategy beside the ICT features) with PostgreSQL behind it. Once an hour of market time
@@ -18,6 +19,7 @@ import os
 import re
 import shutil
 import signal
+import statistics
 import sys
 import sysconfig
 import tempfile
@@ -37,6 +39,10 @@ SLT = Path(sysconfig.get_path("scripts")) / "slt"
 _HOUR_MS = 3_600_000
 _WARMUP_HOURS = 1
 """The features warm up for an hour; the day begins behind it, with the first hour in which it trades."""
+_DAY_HOURS = 24
+_SPAN_HOURS = 6
+_FLAT = 1.05
+"""How much more than over the last hours of the first day may be resident over the last hours of all."""
 _KEPT_S = 20.0
 _MOST_SOCKETS = 40
 """The streams, and what the exchange's client keeps open for requests: orders of a minute go side by side, and reading
@@ -276,6 +282,14 @@ class Soak:
             self.problems.append(f"RSS has grown {ratio:.3f} times since the first hour")
         if last["rss"] > 350 and self._options.symbols <= 200:
             self.problems.append(f"RSS is {last['rss']:.0f} MiB, allowed are 350")
+        if len(self.rows) > _WARMUP_HOURS + _DAY_HOURS + 2 * _SPAN_HOURS:
+            day, end = (
+                statistics.median(row["rss"] for row in self.rows[end - _SPAN_HOURS : end])
+                for end in (_WARMUP_HOURS + _DAY_HOURS, len(self.rows))
+            )
+            print(f"RSS over the last {_SPAN_HOURS} h / of the first day: {end / day:.3f} (allowed {_FLAT})")
+            if end > _FLAT * day:
+                self.problems.append(f"RSS is not flat after a day: {day:.0f} MiB then, {end:.0f} MiB at the end")
         if "types" in last:
             more = Counter(last["types"])
             more.subtract(first["types"])

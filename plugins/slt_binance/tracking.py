@@ -18,8 +18,8 @@ __all__ = ["CONDITIONAL", "Tracked", "Tracker"]
 
 CONDITIONAL = frozenset({OrderType.STOP_MARKET, OrderType.TAKE_PROFIT_MARKET})
 """Types that rest at the exchange's algo endpoint until they trigger."""
-_MOST_ORDERS = 5_000
-_MOST_TRADES = 20_000
+_MOST_ORDERS = 2_000
+_MOST_TRADES = 10_000
 _MOST_PAYMENTS = 1_000
 _SETTLEMENT_MS = 3_600_000
 
