@@ -25,6 +25,7 @@ from slt.errors import SltError
 from slt.loader import build_plugins, read_whole_config
 from slt.report.standing import ModelInForce, Standing, read_standing
 from slt.report.status import StatusView, render_status, status_lines
+from slt.run.starting import starting_file
 from slt.storage.reader import Reader, make_reader
 from slt.types import Trade
 
@@ -54,11 +55,12 @@ def status(run_id: str | None, config_path: Path, *, once: bool) -> None:
     On a terminal the picture is drawn anew every two seconds until Ctrl-C.
     """
     settings = read_whole_config(config_path)
-    file = _find(settings, run_id)
+    source = _Source(settings, run_id, _command(config_path))
+    source.find()
     is_terminal = sys.stdout.isatty()
     is_live = is_terminal and not once
     try:
-        asyncio.run(_show(_Source(file, _command(config_path)), settings, is_live=is_live, is_terminal=is_terminal))
+        asyncio.run(_show(source, settings, is_live=is_live, is_terminal=is_terminal))
     except KeyboardInterrupt:
         if not is_live:
             raise
@@ -99,10 +101,36 @@ def _interrupted() -> asyncio.Event:
 
 @frozen
 class _Source:
-    """Where a run's own word is, and the command that resumes the run."""
+    """Where a run's own word is.
 
-    file: Path
+    Attributes:
+        settings: The configuration.
+        run_id: The run; None = the newest, or one that is starting.
+        command: What resumes the run.
+    """
+
+    settings: Settings
+    run_id: str | None
     command: str
+
+    def find(self) -> tuple[dict[str, Any], str]:
+        """The run's vitals, and what has become of its process.
+
+        Raises:
+            SltError: There is no such run.
+        """
+        begun = _starting(self.settings) if self.run_id is None else None
+        if begun is None:
+            vitals = _read(_find(self.settings, self.run_id))
+            return vitals, _liveness(vitals, self.command)
+        word = f"process {begun['pid']} is starting: {'; '.join(begun['waits'].values())}"
+        if "instance" not in begun["waits"]:
+            return begun, word
+        try:
+            vitals = _read(_find(self.settings, None))
+        except SltError:
+            return begun, word
+        return vitals, f"{_liveness(vitals, self.command)}; {word}"
 
 
 @frozen
@@ -147,12 +175,22 @@ async def _asker(settings: Settings) -> AsyncIterator[_Asker]:
 
 
 async def _look(where: _Source, asker: _Asker) -> StatusView:
-    vitals = await asyncio.to_thread(_read, where.file)
+    vitals, liveness = await asyncio.to_thread(where.find)
     own = _standing_of(vitals)
     found, source = await asker.standing(vitals, vitals["event_time"] or own.time)
     if found is None:
         source = f"the run's own, written {_moment(vitals)} UTC" + (f"; {source}" if source else "")
-    return StatusView(vitals, found or own, _liveness(vitals, where.command), source)
+    return StatusView(vitals, found or own, liveness, source)
+
+
+def _starting(settings: Settings) -> dict[str, Any] | None:
+    """The word of a run that is starting just now; None = none is."""
+    try:
+        begun = _read(starting_file(Path(settings.run.folder), settings.run.name))
+        is_there = _age_seconds(begun) <= _SILENT_SECONDS and _is_there(int(begun["pid"]))
+    except (SltError, ValueError, TypeError):
+        return None
+    return begun if is_there else None
 
 
 def _find(settings: Settings, run_id: str | None) -> Path:

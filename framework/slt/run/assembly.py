@@ -26,7 +26,6 @@ from slt.errors import ConfigError, PluginError, StorageError
 from slt.log import get_logger
 from slt.run.dense import Dense
 from slt.run.folders import RunFolder, UnderWayError, check_root, open_folder, symbols_before
-from slt.run.health_server import check_health_config
 from slt.run.standby import wait_for_folder, wants_lock
 from slt.run.supervision import register_stop
 from slt.storage.contract import Query
@@ -45,6 +44,7 @@ if TYPE_CHECKING:
     from slt.config import Settings
     from slt.lifecycle import LifecycleManager
     from slt.loader import Loaded, Plugins
+    from slt.run.starting import Starting
 
 __all__ = ["Assembly", "assembled", "effective_config", "secret_names"]
 
@@ -180,7 +180,7 @@ def _every(plugins: Plugins) -> list[Loaded[Any]]:
 
 @asynccontextmanager
 async def assembled(
-    settings: Settings, plugins: Plugins, lifecycle: LifecycleManager, *, is_fresh: bool
+    settings: Settings, plugins: Plugins, lifecycle: LifecycleManager, starting: Starting, *, is_fresh: bool
 ) -> AsyncIterator[Assembly]:
     """Ask feed, broker and storage what they have, and make the engine; closes everything at the end.
 
@@ -188,6 +188,7 @@ async def assembled(
         settings: The configuration.
         plugins: Its plugins.
         lifecycle: Stops broker and storage, after everything that others registered to stop before them.
+        starting: Is told what the start waits for.
         is_fresh: Start a new run even where one could be resumed.
 
     Raises:
@@ -198,8 +199,6 @@ async def assembled(
     root = Path(settings.run.folder)
     check_root(root)
     check_certificates(plugins, settings)
-    if settings.run.mode != "backtest":
-        check_health_config(settings.health)
     config, identity = effective_config(settings, plugins), _identity(settings, plugins)
     is_live = plugins.feed.implements("slt_plan_connections")
     before = symbols_before(root, settings.run.name, identity) if is_live and not is_fresh else ()
@@ -223,7 +222,7 @@ async def assembled(
         storage = StorageLink(plugins.storage.hooks, open_seconds=_OPEN_TIMEOUT_S)
         register_stop(lifecycle, "storage", storage.slt_close_storage)
         folder, stored = await _take_folder(
-            settings, plugins.storage, storage, lifecycle, (config, identity), is_fresh=is_fresh
+            settings, plugins.storage, storage, (lifecycle, starting), (config, identity), is_fresh=is_fresh
         )
         held.callback(folder.release)
         engine = Engine(engine_setup(settings, plugins, market, rules, dense, folder.run_id))
@@ -256,7 +255,7 @@ async def _take_folder(
     settings: Settings,
     plugin: Loaded[Any],
     storage: StorageLink,
-    lifecycle: LifecycleManager,
+    start: tuple[LifecycleManager, Starting],
     texts: tuple[str, str],
     *,
     is_fresh: bool,
@@ -271,7 +270,7 @@ async def _take_folder(
         except UnderWayError as error:
             if not wants_lock(settings):
                 raise
-            await wait_for_folder(error.path, lifecycle)
+            await wait_for_folder(error.path, *start)
 
 
 async def _stored_runs(storage: StorageLink, *, is_patient: bool) -> list[str] | None:

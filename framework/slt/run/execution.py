@@ -20,6 +20,7 @@ from slt.report import CandleRecorder, ReportData, choose_interval, write_report
 from slt.run.assembly import Assembly, assembled
 from slt.run.diary import Diary
 from slt.run.fitting import FitWorker
+from slt.run.health_server import check_health_config
 from slt.run.heap import share_heaps
 from slt.run.interim import InterimKeeper
 from slt.run.leftovers import bring_leftovers
@@ -29,6 +30,7 @@ from slt.run.modes import check_mode
 from slt.run.replay import replay
 from slt.run.session import Session
 from slt.run.standby import trading_alone
+from slt.run.starting import Starting
 from slt.run.storage_watch import StorageWatch
 from slt.run.streaming import stream
 from slt.run.supervision import Upkeep, guarded, listening, register_stop, until_forced
@@ -103,12 +105,13 @@ async def execute(settings: Settings, observer: Observer, *, is_fresh: bool = Fa
     """
     if settings.run.mode != "backtest":
         share_heaps()
+        check_health_config(settings.health)
     plugins = build_plugins(settings)
     check_mode(settings, plugins)
-    lifecycle = LifecycleManager()
+    lifecycle, starting = LifecycleManager(), Starting(settings)
     with listening(lifecycle):
-        async with guarded(settings, lifecycle):
-            work = _execute(settings, plugins, observer, lifecycle, is_fresh=is_fresh, skip=skip)
+        async with starting.shown(), guarded(settings, lifecycle, starting):
+            work = _execute(settings, plugins, observer, lifecycle, starting, is_fresh=is_fresh, skip=skip)
             return await until_forced(lifecycle, work)
 
 
@@ -117,23 +120,29 @@ async def _execute(
     plugins: Plugins,
     observer: Observer,
     lifecycle: LifecycleManager,
+    starting: Starting,
     *,
     is_fresh: bool,
     skip: bool,
 ) -> Outcome:
     try:
-        async with assembled(settings, plugins, lifecycle, is_fresh=is_fresh) as assembly:
+        async with assembled(settings, plugins, lifecycle, starting, is_fresh=is_fresh) as assembly:
             observer.started(assembly)
-            return await _run(assembly, observer, lifecycle, skip=skip)
+            return await _run(assembly, observer, lifecycle, starting, skip=skip)
     except* SltError as group:
         raise _first(group) from None
 
 
-async def _run(assembly: Assembly, observer: Observer, lifecycle: LifecycleManager, *, skip: bool) -> Outcome:
+async def _run(
+    assembly: Assembly, observer: Observer, lifecycle: LifecycleManager, starting: Starting, *, skip: bool
+) -> Outcome:
     def stopping() -> bool:
         return observer.stopping() or lifecycle.stop_requested
 
-    async with _services(assembly, lifecycle) as (session, upkeep), trading_alone(assembly, session, lifecycle):
+    async with (
+        _services(assembly, lifecycle, starting) as (session, upkeep),
+        trading_alone(assembly, session, lifecycle),
+    ):
 
         def progressed(progress: Progress) -> None:
             upkeep.note(progress)
@@ -158,13 +167,15 @@ async def _run(assembly: Assembly, observer: Observer, lifecycle: LifecycleManag
 
 
 @contextlib.asynccontextmanager
-async def _services(assembly: Assembly, lifecycle: LifecycleManager) -> AsyncIterator[tuple[Session, Upkeep]]:
+async def _services(
+    assembly: Assembly, lifecycle: LifecycleManager, starting: Starting
+) -> AsyncIterator[tuple[Session, Upkeep]]:
     """A session and the tasks that serve it: storage writer, outbox, fits, upkeep. All of them end with it."""
     settings, plugins = assembly.settings, assembly.plugins
     names = [notifier.name for notifier in plugins.notifiers]
     deliveries = Deliveries(assembly.folder.path / "delivered.jsonl", settings.notices.remember, names)
     outbox = _outbox(assembly, deliveries)
-    upkeep = Upkeep(assembly, outbox)
+    upkeep = Upkeep(assembly, outbox, starting)
     worker = _fit_worker(assembly)
     async with asyncio.TaskGroup() as tasks:
         has_end = not plugins.feed.implements("slt_plan_connections")

@@ -8,6 +8,7 @@ a platform's health check needs.
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import ipaddress
 import os
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["HealthServer", "check_health_config", "is_loopback"]
 
 _SHUTDOWN_SECONDS = 0.5
+_AGAIN_SECONDS = 5.0
+_ALIVE = ("running", "starting")
 _log = get_logger("lifecycle")
 
 
@@ -71,9 +74,23 @@ class HealthServer:
         self._token = os.environ.get(config.token_env, "").strip()
         self._is_local = is_loopback(config.host)
         self._runner: web.AppRunner | None = None
+        self._is_over = False
+        self._has_complained = False
+
+    def show(self, snapshot: Callable[[], dict[str, Any]]) -> None:
+        """Take the vitals from somewhere else from now on."""
+        self._snapshot = snapshot
+
+    async def run(self) -> None:
+        """Listen, as soon as the port is free: the instance that had it before may take a while to end."""
+        while self._config.port and not self._is_over:
+            await self.start()
+            if self.port:
+                return
+            await asyncio.sleep(_AGAIN_SECONDS)
 
     async def start(self) -> None:
-        """Listen; where the port is taken, or the address is not there, say so and let the run go on."""
+        """Listen; where the port is taken, or the address is not there, say so once and let the run go on."""
         if not self._config.port:
             return
         from aiohttp import web  # noqa: PLC0415 - a command that serves nothing need not load it
@@ -82,32 +99,44 @@ class HealthServer:
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/readyz", self._readyz)
         app.router.add_get("/metrics", self._metrics)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS)
-        await self._runner.setup()
+        self._runner = runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS)
+        await runner.setup()
         try:
-            await web.TCPSite(self._runner, self._config.host, self._config.port).start()
+            await web.TCPSite(runner, self._config.host, self._config.port).start()
         except OSError as error:
-            reason = error.strerror or type(error).__name__
+            await self._close()
+            self._complain(error.strerror or type(error).__name__)
+            return
+        if self._is_over:
+            await runner.cleanup()
+            return
+        self.port = int(runner.addresses[0][1])
+        _log.info("health served", host=self._config.host, port=self.port)
+
+    async def stop(self) -> None:
+        """Stop listening, for good; twice is no error."""
+        self._is_over = True
+        await self._close()
+
+    async def _close(self) -> None:
+        runner, self._runner, self.port = self._runner, None, 0
+        if runner is not None:
+            await runner.cleanup()
+
+    def _complain(self, reason: str) -> None:
+        if not self._has_complained:
+            self._has_complained = True
             _log.warning(
                 "health is not served; choose another health.port, or 0 for none",
                 host=self._config.host,
                 port=self._config.port,
                 cause=reason,
+                again_seconds=_AGAIN_SECONDS,
             )
-            await self.stop()
-            return
-        self.port = int(self._runner.addresses[0][1])
-        _log.info("health served", host=self._config.host, port=self.port)
-
-    async def stop(self) -> None:
-        """Stop listening; twice is no error."""
-        runner, self._runner, self.port = self._runner, None, 0
-        if runner is not None:
-            await runner.cleanup()
 
     async def _healthz(self, request: web.Request) -> web.Response:
         snapshot = self._snapshot()
-        is_alive = snapshot["state"] == "running" and not snapshot["late_loops"]
+        is_alive = snapshot["state"] in _ALIVE and not snapshot["late_loops"]
         return self._probe(request, "alive" if is_alive else "stuck", snapshot, is_well=is_alive)
 
     async def _readyz(self, request: web.Request) -> web.Response:

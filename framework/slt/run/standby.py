@@ -18,6 +18,7 @@ from slt.run.supervision import register_stop
 _ASK_SECONDS = 1.0
 _AWAY_SECONDS = 30.0
 _LOOK_SECONDS = 0.25
+_ANOTHER = "another instance has this run under way; this one waits as a standby"
 _log = get_logger("lifecycle")
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from slt.lifecycle import LifecycleManager
     from slt.run.assembly import Assembly
     from slt.run.session import Session
+    from slt.run.starting import Starting
 
 __all__ = [
     "instance_lock",
@@ -101,21 +103,27 @@ def wants_lock(settings: Settings) -> bool:
     return wanted and settings.run.mode != "backtest"
 
 
-async def wait_for_folder(path: Path, lifecycle: LifecycleManager) -> None:
+async def wait_for_folder(path: Path, lifecycle: LifecycleManager, starting: Starting) -> None:
     """Wait as a standby until no other process has the run's folder: it goes on with the books that are in it.
+
+    Args:
+        path: The folder.
+        lifecycle: May end the wait.
+        starting: Is told what is waited for.
 
     Raises:
         StoppedError: The run was stopped first.
     """
-    _log.info("another instance has this run under way; this one waits as a standby", run=path.name)
-    while True:
-        with held(path) as is_held:
-            if is_held:
-                return
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(lifecycle.stopping.wait(), _LOOK_SECONDS)
-        if lifecycle.stop_requested:
-            raise StoppedError("stopped while it waited as a standby; the same command waits again")
+    _log.info(_ANOTHER, run=path.name)
+    with starting.waiting("instance", f"{path.name}: {_ANOTHER}"):
+        while True:
+            with held(path) as is_held:
+                if is_held:
+                    return
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(lifecycle.stopping.wait(), _LOOK_SECONDS)
+            if lifecycle.stop_requested:
+                raise StoppedError("stopped while it waited as a standby; the same command waits again")
 
 
 async def wait_as_standby(lock: InstanceLock, lifecycle: LifecycleManager) -> None:

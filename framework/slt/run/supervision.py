@@ -21,7 +21,6 @@ from slt.errors import StoppedError
 from slt.lifecycle import CrashGuard, LifecycleManager, Watchdog
 from slt.log import get_logger
 from slt.notices import alert_notice
-from slt.run.health_server import HealthServer
 from slt.run.heap import keep_small
 from slt.run.last_words import tell_last
 from slt.run.vitals import Vitals
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from slt.notify import Outbox
     from slt.run.assembly import Assembly
     from slt.run.player import Player, Progress
+    from slt.run.starting import Starting
 
 __all__ = ["STOPS", "Upkeep", "guarded", "listening", "register_stop", "save_and_stop", "until_forced"]
 
@@ -121,7 +121,7 @@ async def save_and_stop(player: Player, assembly: Assembly) -> NoReturn:
 
 
 @contextlib.asynccontextmanager
-async def guarded(settings: Settings, lifecycle: LifecycleManager) -> AsyncIterator[None]:
+async def guarded(settings: Settings, lifecycle: LifecycleManager, starting: Starting) -> AsyncIterator[None]:
     """Count this start, wait where too many before it ended in a crash, and count no more where this one does not.
 
     Raises:
@@ -134,7 +134,9 @@ async def guarded(settings: Settings, lifecycle: LifecycleManager) -> AsyncItera
     now = _wall_ms()
     guard.record_start(now)
     try:
-        await _wait_out(guard.delay_seconds(now), lifecycle)
+        delay = guard.delay_seconds(now)
+        with starting.waiting("crashes", f"started too often without a clean stop, waiting {delay:g} s"):
+            await _wait_out(delay, lifecycle)
         yield
     except StoppedError:
         guard.mark_clean()
@@ -157,13 +159,14 @@ class Upkeep:
     Args:
         assembly: The run's parts.
         outbox: Where notices go; None where none are sent.
+        starting: What is shown so far, and how.
 
     Attributes:
         vitals: What is known about the run; the driver adds what it has.
         state: What the run is left in when it ends: ``stopped`` unless told otherwise.
     """
 
-    def __init__(self, assembly: Assembly, outbox: Outbox | None) -> None:
+    def __init__(self, assembly: Assembly, outbox: Outbox | None, starting: Starting) -> None:
         self.vitals = Vitals(assembly, outbox)
         self.state = "stopped"
         self._now = "running"
@@ -171,7 +174,8 @@ class Upkeep:
         self._watchdog = Watchdog(
             dump, silence_seconds=_SILENCE_SECONDS, on_silence=partial(_tell_of_silence, assembly)
         )
-        self._server = HealthServer(assembly.settings.health, self._snapshot)
+        self._starting = starting
+        self._server = starting.server
         self._file = assembly.folder.path / "health.json"
         self._tasks: list[asyncio.Task[None]] = []
         self._lags: deque[float] = deque(maxlen=_LAGS_KEPT)
@@ -180,7 +184,8 @@ class Upkeep:
     def start(self, tasks: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
         """Begin to watch, in tasks that run until they are cancelled; `stop` ends it."""
         self._watchdog.start(asyncio.get_running_loop())
-        works = (self._watchdog.heartbeat(), self._feel_lag(), self._keep_file(), keep_small(), self._server.start())
+        self._starting.hand_over(self._snapshot)
+        works = (self._watchdog.heartbeat(), self._feel_lag(), self._keep_file(), keep_small())
         self._tasks = [tasks.create_task(work) for work in works]
         return self._tasks
 
@@ -213,6 +218,7 @@ class Upkeep:
         while True:
             await self.vitals.refresh()
             await self._write()
+            self._starting.forget()
             mark.beat()
             await asyncio.sleep(_HEALTH_SECONDS)
 

@@ -16,8 +16,11 @@ from pathlib import Path
 
 import pytest
 
+from slt.config import read_config
 from slt.report.standing import Standing
 from slt.report.status import StatusView, render_status, status_lines
+from slt.run.dense import Dense
+from slt.run.starting import Starting, starting_file
 from slt.testing.storage import make_record
 from slt.types import Trade
 
@@ -280,3 +283,55 @@ def test_status_left_with_ctrl_c_ends_well(slt, tmp_path):
     assert b"t-001" in seen
     assert b"interrupted" not in seen
     assert b"Traceback" not in seen
+
+
+def test_status_while_a_fresh_run_starts_shows_that_one_and_not_the_run_before(played, tmp_path, monkeypatch):
+    ask = [sys.executable, "-c", "import sys; sys.argv[0] = 'slt'; from slt.cli import main; main()", "status"]
+    start, seen = Dense.start, []
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))  # the storage plugin's
+
+    def slowly(dense):
+        begun = starting_file(tmp_path / "runs", "t")
+        until = time.monotonic() + 60
+        while not begun.exists() and time.monotonic() < until:
+            time.sleep(0.01)
+        seen.append(subprocess.run(ask, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60))
+        start(dense)
+
+    monkeypatch.setattr(Dense, "start", slowly)
+    assert played("run", "--fresh")[0] == 0
+    (done,) = seen
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0] == f"run: t (paper), process {os.getpid()} is starting: the run is not under way yet"
+    assert "t-001" not in done.stdout
+    assert played("status")[1].startswith("run: t-002 (paper), finished at ")
+
+
+def begin_as_standby(tmp_path, **changes):
+    starting = Starting(read_config(tmp_path / "config.toml", {}))
+    with starting.waiting("instance", "t-001: another instance has this run under way"):
+        word = starting.snapshot() | changes
+    starting_file(tmp_path / "runs", "t").write_text(json.dumps(word))
+
+
+def test_status_of_a_run_with_a_standby_beside_it_shows_the_run_and_names_the_standby(played, tmp_path):
+    change(tmp_path, state="running", written=datetime.now(UTC).isoformat())
+    begin_as_standby(tmp_path)
+    pid = os.getpid()
+    assert played("status")[1].splitlines()[0] == (
+        f"run: t-001 (paper), running (process {pid}); process {pid} is starting: the run is not under way yet; "
+        "t-001: another instance has this run under way"
+    )
+    assert ";" not in played("status", "t-001")[1].splitlines()[0]
+
+
+@pytest.mark.parametrize("how", ["old", "gone", "damaged"])
+def test_status_believes_no_start_that_is_over(played, tmp_path, how):
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    old = datetime.fromtimestamp(time.time() - 3600, UTC).isoformat()
+    begin_as_standby(tmp_path, **{"old": {"written": old}, "gone": {"pid": gone.pid}, "damaged": {}}[how])
+    if how == "damaged":
+        starting_file(tmp_path / "runs", "t").write_text("{")
+    assert played("status")[1].startswith("run: t-001 (paper), finished at ")

@@ -19,6 +19,7 @@ from slt.run.folders import UnderWayError, held, open_folder
 from slt.run.instance_lock import InstanceLock
 from slt.run.proving import prove_session
 from slt.run.standby import wait_as_standby, wait_for_folder
+from slt.run.starting import Starting
 
 HOUR = 3_600_000
 
@@ -96,7 +97,7 @@ async def test_standby_in_the_same_folder_waits_for_the_other_process_to_let_go(
     with pytest.raises(UnderWayError) as caught:
         open_folder(tmp_path, "t", "", "same", None, is_fresh=False)
     assert caught.value.path == first.path
-    waiting = asyncio.ensure_future(wait_for_folder(first.path, LifecycleManager()))
+    waiting = asyncio.ensure_future(wait_for_folder(first.path, LifecycleManager(), Starting(settings_of(tmp_path))))
     done, _ = await asyncio.wait({waiting}, timeout=0.2)
     assert not done
     first.release()
@@ -111,7 +112,7 @@ async def test_standby_in_the_same_folder_is_stopped_while_it_waits(tmp_path, qu
     lifecycle = LifecycleManager()
     (tmp_path / "t-001").mkdir()
     with held(tmp_path / "t-001"):
-        waiting = asyncio.ensure_future(wait_for_folder(tmp_path / "t-001", lifecycle))
+        waiting = asyncio.ensure_future(wait_for_folder(tmp_path / "t-001", lifecycle, Starting(settings_of(tmp_path))))
         await asyncio.sleep(0)
         lifecycle.request_stop("the test is over")
         with pytest.raises(StoppedError, match="waited as a standby"):
