@@ -210,7 +210,7 @@ async def _services(
                 services.append(tasks.create_task(outbox.run()))
             services.append(await _start_writer(assembly, lifecycle, tasks))
             if settings.run.mode != "backtest":
-                services += _watch_storage(assembly, session, tasks)
+                services += _watch_storage(assembly, session, upkeep, tasks)
             yield session, upkeep
         finally:
             await lifecycle.stop()
@@ -219,11 +219,14 @@ async def _services(
                 service.cancel()
 
 
-def _watch_storage(assembly: Assembly, session: Session, tasks: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
+def _watch_storage(
+    assembly: Assembly, session: Session, upkeep: Upkeep, tasks: asyncio.TaskGroup
+) -> list[asyncio.Task[None]]:
     watch = StorageWatch(
         assembly.writer,
         assembly.storage,
         assembly.folder.run_id,
+        loops=upkeep.vitals.loops,
         tell=lambda notice: session.tell((notice,)),
         event_time=lambda: session.time or assembly.market.start,
         is_halting=assembly.settings.run.halt_entries_without_storage,

@@ -18,9 +18,13 @@ from slt.log import get_logger
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from slt.lifecycle import LoopMark, Loops
     from slt.storage.link import StorageLink
 
 __all__ = ["InstanceLock", "lock_name"]
+
+_LATE_SECONDS = 400.0
+"""More than opening a storage may take, the recovery of a server among it, and the answer to a question."""
 
 _log = get_logger("lifecycle")
 
@@ -71,11 +75,17 @@ class InstanceLock:
         self._ask_seconds = ask_seconds
         self._sleep = sleep
         self._has_held = False
+        self._mark: LoopMark | None = None
 
     @property
     def is_held(self) -> bool:
         """Whether this instance holds the lock, as far as is known now."""
         return not self.reason
+
+    def supervise(self, loops: Loops) -> None:
+        """Declare the loop of questions: late once one of them has no answer for longer than any should take."""
+        self._mark = loops.declare("lock", interval_seconds=self._ask_seconds, deadline_seconds=_LATE_SECONDS)
+        self._mark.rest()
 
     async def acquire(self) -> None:
         """Wait until this instance holds the lock, as a standby meanwhile. Says once why it waits."""
@@ -84,6 +94,8 @@ class InstanceLock:
 
     async def confirm(self) -> bool:
         """Take the lock, or make sure that it is still held, by a question to the storage; never raises."""
+        if self._mark is not None:
+            self._mark.beat()
         try:
             is_held = await self._storage.slt_hold_lock(name=self._name)
         except StorageError as error:
@@ -108,6 +120,8 @@ class InstanceLock:
         """Notice the loss of the lock, and take it again when it is free; for ever, until cancelled."""
         while True:
             if self.is_held:
+                if self._mark is not None:
+                    self._mark.rest()  # for as long as the lock is held
                 with contextlib.suppress(StorageError):  # as good as lost
                     await self._storage.slt_watch_lock(name=self._name)
                 self._set("the lock of this account is lost: the connection to the storage has ended")

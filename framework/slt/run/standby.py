@@ -55,6 +55,8 @@ async def trading_alone(assembly: Assembly, session: Session, lifecycle: Lifecyc
         return
     register_stop(lifecycle, "lock", lock.release)
     session.halts["instance"] = lambda: lock.reason
+    if session.vitals is not None:
+        lock.supervise(session.vitals.loops)
     async with asyncio.TaskGroup() as group:
         tasks: list[asyncio.Task[None]] = []
 

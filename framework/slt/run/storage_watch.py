@@ -12,6 +12,7 @@ from slt.notices import alert_notice
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from slt.lifecycle import LoopMark, Loops
     from slt.storage.link import StorageLink
     from slt.storage.writer import Writer
     from slt.types import Notice
@@ -21,6 +22,9 @@ __all__ = ["StorageWatch"]
 _LOOK_SECONDS = 1.0
 _PRUNE_SECONDS = 3600.0
 _PAUSE_SECONDS = 0.5
+_LATE_SECONDS = 30.0
+_LATE_PRUNING_SECONDS = 600.0
+"""More than opening a storage may take, the recovery of a server among it, and one deletion."""
 _log = get_logger("lifecycle")
 
 
@@ -31,6 +35,7 @@ class StorageWatch:
         writer: The run's writer.
         storage: The run's storage.
         run_id: The run.
+        loops: Where the two loops are declared.
         tell: Takes an alert.
         event_time: Event time now, ms UTC.
         is_halting: Whether entries are to halt while the storage is away.
@@ -43,6 +48,7 @@ class StorageWatch:
         storage: StorageLink,
         run_id: str,
         *,
+        loops: Loops,
         tell: Callable[[Notice], None],
         event_time: Callable[[], int],
         is_halting: bool,
@@ -51,6 +57,7 @@ class StorageWatch:
         self._writer = writer
         self._storage = storage
         self._run_id = run_id
+        self._loops = loops
         self._tell = tell
         self._event_time = event_time
         self._is_halting = is_halting
@@ -66,16 +73,20 @@ class StorageWatch:
 
     async def watch(self) -> None:
         """Look again and again, until cancelled."""
+        mark = self._loops.declare("storage", interval_seconds=_LOOK_SECONDS, deadline_seconds=_LATE_SECONDS)
         while True:
+            mark.beat()
             self.look()
             await self._sleep(_LOOK_SECONDS)
 
     async def prune(self) -> None:
         """Have the storage delete what its options call too old, once an hour, until cancelled."""
+        mark = self._loops.declare("pruning", interval_seconds=_PAUSE_SECONDS, deadline_seconds=_LATE_PRUNING_SECONDS)
         while True:
+            mark.rest()
             await self._sleep(_PRUNE_SECONDS)
             try:
-                total = await self._prune_once()
+                total = await self._prune_once(mark)
             except StorageError as error:
                 _log.warning("old records are deleted later", cause=str(error))
             else:
@@ -97,11 +108,13 @@ class StorageWatch:
             text = "The storage refuses a record for what it is; it is kept in refused.jsonl"
             self._alert("record_refused", text, f"{self._refused} so far")
 
-    async def _prune_once(self) -> int:
+    async def _prune_once(self, mark: LoopMark) -> int:
         total = 0
+        mark.beat()
         while deleted := await self._storage.slt_prune_records(now=self._event_time()):
             total += deleted
             await self._sleep(_PAUSE_SECONDS)
+            mark.beat()
         return total
 
     def _alert(self, code: str, title: str, detail: str, *, tone: str = "bad") -> None:
