@@ -13,9 +13,9 @@ The market goes on at `--speed` meanwhile, so that a restart misses minutes: the
 under the gap rule, symbol by symbol.
 
 Take-over: two instances of one database and one account, at the speed of real time, with folders of their own (the
-newcomer is warm: feed connected, features ready; it adopts the open positions) or in one folder (the newcomer goes on
-with the books of the other). The holder is killed with SIGKILL once the other stands by; the clock runs until the
-standby's ``/readyz`` answers 200.
+newcomer is warm: feed connected, features ready; it goes on with the open positions that the database tells of) or in
+one folder (the newcomer goes on with the books of the other). The holder is killed with SIGKILL once the other stands
+by; the clock runs until the standby's ``/readyz`` answers 200.
 """
 
 from __future__ import annotations
@@ -76,7 +76,6 @@ mode = "live"
 confirm_live = true
 allow_uncertified = true
 folder = "{runs}"
-strangers = "{strangers}"
 reconcile_minutes = 0.5
 warm_data = "{candles}"
 [plugins]
@@ -123,13 +122,12 @@ class Instance:
         self.config.write_text(text)
         self._environment = environment
         self._log = (folder / "output.log").open("ab")
-        self.process, self.begun, self.cpu, self.said, self.told = None, 0.0, 0.0, None, 0
+        self.process, self.begun, self.cpu, self.said = None, 0.0, 0.0, None
 
     async def start(self, command=SLT, **more):
         # The crash guard would rightly hold up a run that is killed over and over.
         for file in self.runs.glob("*.starts.json"):
             file.unlink()
-        self.told = (self.folder / "output.log").stat().st_size
         self.begun = time.time()
         self.process = await asyncio.create_subprocess_exec(
             *command,
@@ -231,7 +229,7 @@ class Site:
         if kind is None:
             shutil.rmtree(self.folder, ignore_errors=True)
 
-    def instance(self, name, *, runs=None, strangers="ignore"):
+    def instance(self, name, *, runs=None):
         """An instance with a folder of its own, or with another's."""
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -240,7 +238,6 @@ class Site:
         runs = runs or folder / "runs"
         text = _RUN.format(
             runs=runs,
-            strangers=strangers,
             candles=self.folder / "candles",
             url=self.url,
             stream=self._stream,
@@ -359,14 +356,14 @@ async def takeovers(symbols, options, *, is_shared):
     problems, found = [], []
     way = "one folder" if is_shared else "own folders"
     async with Site(symbols, 1.0) as site, aiohttp.ClientSession() as http:
-        holder = site.instance("one", strangers="adopt")
-        other = site.instance("two", strangers="adopt", runs=holder.runs if is_shared else None)
+        holder = site.instance("one")
+        other = site.instance("two", runs=holder.runs if is_shared else None)
         await holder.start()
         await holder.ready(http, holder.begun)
         await positions_open(site, http, 3)
         for _ in range(options.repeats):
             await other.start()
-            warm = await _standing_by(other, http, is_shared=is_shared)
+            warm = await _standing_by(other, http)
             begun = time.time()
             await holder.end(signal.SIGKILL)
             seconds, said = await other.ready(http, begun)
@@ -387,20 +384,15 @@ async def takeovers(symbols, options, *, is_shared):
     return problems
 
 
-async def _standing_by(instance, http, *, is_shared):
-    """Wait until an instance waits for nothing but the other one; returns what it is like then.
-
-    One that waits for the folder of another serves no health yet: it has said so in its log, and rests.
-    """
+async def _standing_by(instance, http):
+    """Wait until an instance waits for nothing but the other one; returns what it is like then."""
     begun = time.time()
     while time.time() - begun < _PATIENCE_S:
         said = await instance.waits(http)
         if said is not None and set(said["waits"]) == {"start", "instance"}:
             parts = {part["name"]: part["detail"] for part in said["parts"]}
-            return f"standby after {time.time() - instance.begun:.1f} s, features {parts['features']}"
-        if is_shared and b"standby" in (instance.folder / "output.log").read_bytes()[instance.told :]:
-            await asyncio.sleep(3.0)
-            return "waits for the folder"
+            features = f"features {parts['features']}" if parts else "waits for the folder"
+            return f"standby after {time.time() - instance.begun:.1f} s, {features}"
         await asyncio.sleep(0.1)
     raise RuntimeError(f"no standby within {_PATIENCE_S:.0f} s, see {instance.folder}; it says {said}")
 
