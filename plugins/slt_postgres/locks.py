@@ -65,7 +65,8 @@ class NamedLock:
         connection = self._connection
         while self._is_held and connection is self._connection:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._ended.wait(), self._ask_seconds)
+                async with asyncio.timeout(self._ask_seconds):  # `wait_for` of Python 3.11 may swallow a cancellation
+                    await self._ended.wait()
                 return
             async with self._asking:
                 if self._is_held and connection is self._connection:

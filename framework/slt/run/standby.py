@@ -123,7 +123,8 @@ async def wait_for_folder(path: Path, lifecycle: LifecycleManager, starting: Sta
                 if is_held:
                     return
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(lifecycle.stopping.wait(), _LOOK_SECONDS)
+                async with asyncio.timeout(_LOOK_SECONDS):
+                    await lifecycle.stopping.wait()
             if lifecycle.stop_requested:
                 raise StoppedError("stopped while it waited as a standby; the same command waits again")
 

@@ -148,7 +148,8 @@ async def _wait_out(delay_seconds: float, lifecycle: LifecycleManager) -> None:
     if delay_seconds > 0.0:
         _log.warning("started too often without a clean stop, waiting", seconds=delay_seconds, safety=True)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(lifecycle.stopping.wait(), delay_seconds)
+            async with asyncio.timeout(delay_seconds):
+                await lifecycle.stopping.wait()
     if lifecycle.stop_requested:
         raise StoppedError("stopped before the run began; the same command starts it")
 

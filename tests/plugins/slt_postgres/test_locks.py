@@ -140,6 +140,20 @@ async def test_instance_on_a_stalled_wire_gives_the_lock_up_for_lost(wire):
         await until(lambda: lock.is_held)
 
 
+@pytest.mark.parametrize("steps", range(5))
+async def test_watch_that_is_cancelled_just_as_the_lock_is_lost_does_not_swallow_that(database, steps):
+    async with opened() as storage:
+        await until_held(storage)
+        watching = asyncio.ensure_future(storage.slt_watch_lock(NAME))
+        await asyncio.sleep(0.01)
+        storage._locks[NAME]._ended.set()
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        is_cancelled = watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+        assert watching.cancelled() is is_cancelled
+
+
 async def test_standby_takes_over_and_the_old_holder_is_told(wire):
     async with opened(url_env="WIRE_URL") as old, opened() as new, instance(old) as first:
         await until(lambda: first.is_held)
