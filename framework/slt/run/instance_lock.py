@@ -12,7 +12,7 @@ import contextlib
 import hashlib
 from typing import TYPE_CHECKING
 
-from slt.errors import StorageError
+from slt.errors import SltError
 from slt.log import get_logger
 
 if TYPE_CHECKING:
@@ -98,9 +98,11 @@ class InstanceLock:
             self._mark.beat()
         try:
             is_held = await self._storage.slt_hold_lock(name=self._name)
-        except StorageError as error:
+        except Exception as error:  # noqa: BLE001 - whatever a plugin raises, the run goes on, without entries
+            # Of a foreign error only the type: its text may quote a connection string.
+            cause = str(error) if isinstance(error, SltError) else type(error).__name__
             self.is_away = True
-            self._set(f"the storage, which keeps the lock of this account, is away: {error}")
+            self._set(f"the storage, which keeps the lock of this account, is away: {cause}")
             return False
         self.is_away = False
         if is_held:
@@ -122,7 +124,7 @@ class InstanceLock:
             if self.is_held:
                 if self._mark is not None:
                     self._mark.rest()  # for as long as the lock is held
-                with contextlib.suppress(StorageError):  # as good as lost
+                with contextlib.suppress(Exception):  # as good as lost
                     await self._storage.slt_watch_lock(name=self._name)
                 self._set("the lock of this account is lost: the connection to the storage has ended")
             if not await self.confirm():

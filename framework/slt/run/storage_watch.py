@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from slt.errors import StorageError
+from slt.errors import SltError
 from slt.log import get_logger
 from slt.notices import alert_notice
 
@@ -87,8 +87,9 @@ class StorageWatch:
             await self._sleep(_PRUNE_SECONDS)
             try:
                 total = await self._prune_once(mark)
-            except StorageError as error:
-                _log.warning("old records are deleted later", cause=str(error))
+            except Exception as error:  # noqa: BLE001 - whatever a plugin raises, the run goes on
+                cause = str(error) if isinstance(error, SltError) else type(error).__name__
+                _log.warning("old records are deleted later", cause=cause)
             else:
                 if total:
                     _log.info("old records deleted", records=total)

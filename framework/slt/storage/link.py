@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from slt.errors import ConfigError, StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Sequence
 
     from slt.hookspecs import StorageSpecs
     from slt.storage.contract import Query
@@ -16,9 +16,15 @@ if TYPE_CHECKING:
 
 __all__ = ["StorageLink"]
 
+T = TypeVar("T")
+
 
 class StorageLink:
     """Stands where the storage plugin's hooks would; a call that finds the storage not open opens it first.
+
+    The first opening tells what only a person can mend, a wrong password say, so that a run does not begin with it.
+    From then on the same is an outage like any other: a run under way, with positions open, must not end because
+    somebody changes a password.
 
     Args:
         hooks: The plugin's hooks.
@@ -35,14 +41,16 @@ class StorageLink:
         self._hooks = hooks
         self._open_seconds = open_seconds
         self._opening = asyncio.Lock()
+        self._has_tried = False
 
     async def open(self) -> None:
         """Open the storage, unless it is open.
 
         Raises:
-            ConfigError: Only a person can help.
+            ConfigError: Only a person can help; at the first try only.
             StorageError: It is away.
         """
+        is_first, self._has_tried = not self._has_tried, True
         async with self._opening:
             if self.is_open:
                 return
@@ -52,9 +60,11 @@ class StorageLink:
             except TimeoutError:
                 self.text = f"it did not open within {self._open_seconds:g} s"
                 raise StorageError(f"the storage did not open within {self._open_seconds:g} s") from None
-            except (StorageError, ConfigError) as error:
+            except (StorageError, ConfigError, OSError) as error:
                 self.text = str(error)
-                raise
+                if is_first:
+                    raise
+                raise _as_outage(error) from error
             self.is_open = True
 
     async def slt_write_records(self, records: Sequence[Record]) -> None:
@@ -64,7 +74,7 @@ class StorageLink:
             StorageError: The storage is away or refuses.
         """
         await self.open()
-        await self._hooks.slt_write_records(records=records)
+        await _told(self._hooks.slt_write_records(records=records))
 
     async def slt_read_records(self, query: Query) -> list[Record]:
         """As the hook.
@@ -73,7 +83,7 @@ class StorageLink:
             StorageError: The storage is away or refuses.
         """
         await self.open()
-        return await self._hooks.slt_read_records(query=query)
+        return await _told(self._hooks.slt_read_records(query=query))
 
     async def slt_forget_records(self, run_id: str, since: int) -> None:
         """As the hook.
@@ -82,7 +92,7 @@ class StorageLink:
             StorageError: The storage is away or refuses.
         """
         await self.open()
-        await self._hooks.slt_forget_records(run_id=run_id, since=since)
+        await _told(self._hooks.slt_forget_records(run_id=run_id, since=since))
 
     async def slt_prune_records(self, now: int) -> int:
         """As the hook; 0 where the plugin has none.
@@ -92,7 +102,7 @@ class StorageLink:
         """
         await self.open()
         prune = getattr(self._hooks, "slt_prune_records", None)
-        return await prune(now=now) if prune is not None else 0
+        return await _told(prune(now=now)) if prune is not None else 0
 
     async def slt_hold_lock(self, name: str) -> bool:
         """As the hook.
@@ -101,7 +111,7 @@ class StorageLink:
             StorageError: The storage is away.
         """
         await self.open()
-        return await self._hooks.slt_hold_lock(name=name)
+        return await _told(self._hooks.slt_hold_lock(name=name))
 
     async def slt_watch_lock(self, name: str) -> None:
         """As the hook.
@@ -109,7 +119,7 @@ class StorageLink:
         Raises:
             StorageError: The storage is away.
         """
-        await self._hooks.slt_watch_lock(name=name)
+        await _told(self._hooks.slt_watch_lock(name=name))
 
     async def slt_release_lock(self, name: str) -> None:
         """As the hook."""
@@ -119,3 +129,22 @@ class StorageLink:
         """Close the storage, whether it is open or not."""
         self.is_open = False
         await self._hooks.slt_close_storage()
+
+
+async def _told(question: Awaitable[T]) -> T:
+    """Await a hook of a storage that has been opened.
+
+    Raises:
+        StorageError: Whatever keeps it from answering.
+    """
+    try:
+        return await question
+    except (ConfigError, OSError) as error:
+        raise _as_outage(error) from error
+
+
+def _as_outage(error: StorageError | ConfigError | OSError) -> StorageError:
+    if isinstance(error, StorageError):
+        return error
+    reason = error.strerror or type(error).__name__ if isinstance(error, OSError) else str(error)
+    return StorageError(reason)

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from slt.errors import StorageError
+from slt.errors import ConfigError, StorageError
 from slt.lifecycle import Loops
 from slt.run import instance_lock, storage_watch
 from slt.run.instance_lock import InstanceLock
@@ -130,6 +130,25 @@ async def test_pruning_that_hangs_is_named_and_its_hour_of_waiting_is_not(watch,
     assert late(loops) == []
     clock.now += storage_watch._LATE_PRUNING_SECONDS + 1
     assert late(loops) == ["pruning"]
+
+
+@pytest.mark.parametrize("error", [ConfigError("wrong password"), RuntimeError("postgresql://me:s3cret@db")])
+async def test_whatever_a_storage_raises_neither_lock_nor_pruning_ends(watch, running, error, capsys):
+    storage = Storage()
+    lock = InstanceLock(storage, "account", sleep=(sleep := Sleeper(Clock())))
+    storage.answers = [error, True]
+    await running(lock.run())
+    assert not lock.is_held
+    assert lock.is_away
+    assert "s3cret" not in lock.reason
+    await sleep.over()
+    assert lock.is_held
+    watch._storage.answers = [error, 0]
+    await running(watch.prune())
+    for asked in (1, 2):
+        await watch._sleep.over()
+        assert watch._storage.asked == asked
+    assert "s3cret" not in "".join(capsys.readouterr())
 
 
 async def test_watch_that_does_not_come_round_is_named(watch, clock, loops, running):

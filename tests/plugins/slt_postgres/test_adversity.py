@@ -12,6 +12,7 @@ import pytest
 from attrs import evolve
 
 from slt.errors import ConfigError, RecordRefusedError, StorageError
+from slt.run.instance_lock import InstanceLock
 from slt.storage.contract import Query
 from slt.storage.journal import Journal
 from slt.storage.link import StorageLink
@@ -384,6 +385,35 @@ async def test_refusal_by_the_server_itself_leaves_the_connection_usable(wire, s
     assert await storage.slt_read_records(Query(Trade)) == [make_record(Trade, 1)]
     assert wire.accepted == accepted
     await storage.slt_close_storage()
+
+
+async def test_user_that_is_shut_out_under_a_run_is_an_outage_and_everything_is_stored_once(
+    server, wire, tmp_path, database, monkeypatch, check
+):
+    await execute(server, "postgres", "CREATE ROLE trader SUPERUSER LOGIN")
+    try:
+        monkeypatch.setenv("DATABASE_URL", wire.url(database, user="trader"))
+        async with trading(tmp_path) as run:
+            run.trade(10)
+            await run.writer.flush()
+            lock = InstanceLock(run.writer._storage, "account", ask_seconds=0.02)
+            assert await lock.confirm()
+            await execute(server, "postgres", "ALTER ROLE trader NOLOGIN")
+            wire.cut()
+            run.trade(10)
+            await fails(run.writer)
+            assert "refused the user or the password" in run.writer.last_error
+            assert not await lock.confirm()
+            assert "refused the user or the password" in lock.reason
+            with pytest.raises(StorageError):
+                await run.writer._storage.slt_read_records(query=Query(Trade))
+            await execute(server, "postgres", "ALTER ROLE trader LOGIN")
+            await run.writer.flush()
+            assert await lock.confirm()
+        await check(run)
+    finally:
+        await execute(server, database, "REASSIGN OWNED BY trader TO postgres")
+        await execute(server, "postgres", "DROP ROLE trader")
 
 
 async def test_password_that_is_wrong_is_no_outage(server, wire, database, monkeypatch):
