@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import sys
 from typing import TYPE_CHECKING, TextIO
 
@@ -49,10 +50,13 @@ class ConsoleNotifier:
         """Print one line.
 
         Raises:
+            BlockingIOError: The terminal is stopped (Ctrl-S), or nobody reads the pipe: writing would hold up the run.
             OSError: The stream is closed or full.
         """
         # Looked up at each notice: a progress bar on screen puts its own stream in place of stderr.
         stream: TextIO = getattr(sys, self._config.stream)
+        if not _takes_text(stream):
+            raise BlockingIOError(f"nobody takes what is written to {self._config.stream}")
         style = self._config.style
         if style == "rich" or (style == "auto" and stream.isatty()):
             _print_rich(notice, stream, force=style == "rich")
@@ -66,6 +70,17 @@ def line_of(notice: Notice) -> str:
     details = " · ".join(f"{label} {text}" for label, text in notice.fields)
     line = f"[{notice.kind}] {notice.title}" + (f" — {details}" if details else "")
     return line.translate(_CONTROL)
+
+
+def _takes_text(stream: TextIO) -> bool:
+    if not hasattr(select, "poll"):  # Windows, where only sockets can be asked
+        return True
+    try:
+        poller = select.poll()
+        poller.register(stream.fileno(), select.POLLOUT)
+        return bool(poller.poll(0))
+    except (OSError, ValueError, AttributeError):  # a stream in memory, or a closed one, which the write will tell
+        return True
 
 
 def _print_rich(notice: Notice, stream: TextIO, *, force: bool) -> None:

@@ -42,6 +42,20 @@ def test_deliveries_torn_line_is_left_out_and_the_next_is_whole(tmp_path):
     assert known == {"discord": ["a", make_notice(1).id]}
 
 
+def test_deliveries_that_are_damaged_are_reported_once_with_file_and_count(tmp_path, caplog):
+    path = tmp_path / "delivered.jsonl"
+    path.write_bytes(b'["discord", "a"]\n\xff\x00\r\x85garbage\n\n[1]\n["discord", "b"]\n')
+    deliveries, known = opened(path)
+    deliveries.close()
+    assert known == {"discord": ["a", "b"]}
+    (record,) = caplog.records
+    assert record.slt_fields == {"file": str(path), "lines": 2}
+    caplog.clear()
+    again, _ = opened(path)
+    again.close()
+    assert caplog.records == []
+
+
 def test_deliveries_keep_the_newest_of_each_channel(tmp_path):
     path = tmp_path / "delivered.jsonl"
     path.write_text("".join(f'["discord", "{number}"]\n' for number in range(10)) + '["telegram", "0"]\n')

@@ -176,6 +176,21 @@ def test_repeat_of_a_library_line_is_known_by_its_message_before_arguments(setup
     assert lines(stream)[0]["logger"] == "slt_somewhere"
 
 
+def test_same_words_of_another_channel_or_another_exception_are_shown_in_full(setup):
+    session, stream = setup()
+    log = get_logger("error")
+    for error in (ValueError("1"), ValueError("2"), KeyError("3"), ValueError("4")):
+        log.error("plugin failed", exc_info=error)
+    for channel in ("telegram", "discord", "telegram", "discord"):
+        log.warning("notice not sent", channel=channel)
+    shown = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert [line["exception"] for line in shown[:2]] == ["ValueError: 1", "KeyError: '3'"]
+    assert [line["channel"] for line in shown[2:]] == ["telegram", "discord"]
+    session.close()
+    told = [json.loads(line) for line in stream.getvalue().splitlines()[4:]]
+    assert sorted(line["repeated"] for line in told) == [1, 1, 2]
+
+
 def test_repeat_summary_leaves_the_traceback_out(setup):
     session, stream = setup()
     for _ in range(2):
@@ -260,6 +275,24 @@ def test_secret_values_never_reach_screen_or_file(setup, tmp_path):
 def test_secret_filter_leaves_empty_and_tiny_values_alone():
     secrets = SecretFilter({"TELEGRAM_TOKEN": "", "TELEGRAM_CHAT_ID": "1"})
     assert secrets.text("1 of 12 trades") == "1 of 12 trades"
+
+
+@pytest.mark.parametrize(
+    ("value", "leak"),
+    [
+        ("postgresql://db.example/slt?user=slt&password=quer%26y-pass", "refused quer&y-pass"),
+        ("https://chat.example/hooks/1?thread=7&token=hook-token", "no hook-token here"),
+        ("https://chat.example/hooks/path-secret/", "POST path-secret"),
+        ("back\\slash'and\"quote", repr(OSError("back\\slash'and\"quote"))),
+        ("back\\slash'and\"quote", json.dumps({"error": "back\\slash'and\"quote"})),
+        ("postgresql://u:p%C3%A4ss-w%22rt@h/d", json.dumps('päss-w"rt')),
+    ],
+)
+def test_secret_filter_knows_a_secret_in_every_form(value, leak):
+    told = SecretFilter({"MY_SECRET": value}, ["MY_SECRET"]).text(leak)
+    assert "[MY_SECRET]" in told
+    for part in ("quer&y-pass", "hook-token", "path-secret", "slash", "ss-w"):
+        assert part not in told
 
 
 def test_secret_filter_survives_a_malformed_address():

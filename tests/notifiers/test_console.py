@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import io
+import os
+import select
 import subprocess
 import sys
 
@@ -8,6 +10,7 @@ import pytest
 
 from slt.testing import NotifierConformance
 from slt.testing.notifiers import make_notice
+from slt_notifiers import console as notifiers_console
 from slt_notifiers.console import ConsoleNotifier, ConsoleNotifierConfig, line_of
 
 
@@ -77,3 +80,18 @@ def test_console_imports_rich_only_when_it_prints():
 def test_console_config_names_the_allowed_streams():
     with pytest.raises(ValueError, match="'stream' must be in"):
         ConsoleNotifierConfig(stream="printer")
+
+
+@pytest.mark.skipif(not hasattr(select, "poll"), reason="needs poll, which Windows lacks")
+async def test_console_that_nobody_reads_is_out_of_reach_and_holds_nothing_up(monkeypatch):
+    reader, writer = os.pipe()
+    with os.fdopen(writer, "w") as stream, os.fdopen(reader, "rb") as end:
+        monkeypatch.setattr(sys, "stderr", stream)
+        notifier = ConsoleNotifier(ConsoleNotifierConfig())
+        while notifiers_console._takes_text(stream):
+            await notifier.slt_send_notice(make_notice())
+        with pytest.raises(BlockingIOError, match="nobody takes what is written to stderr"):
+            await notifier.slt_send_notice(make_notice())
+        os.read(reader, 1 << 16)
+        await notifier.slt_send_notice(make_notice(title="again"))
+        assert b"again" in os.read(end.fileno(), 1 << 16)

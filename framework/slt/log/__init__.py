@@ -7,7 +7,8 @@ out the same way. structlog is imported when `configure_logging` first needs it,
 What a person sees is filtered three times: by the level of the line's category; by repetition (a warning or an error
 is shown in full once, then counted and told once a minute); and by the secrets of the environment, which are replaced
 by the name of their variable. A line with ``safety=True``, or of level critical, passes the first two, whatever they
-say. The file takes every line.
+say. The file takes every line. A screen that nobody reads (Ctrl-S, a pipe whose reader hangs) holds nothing up: lines
+wait, the oldest are left out and counted where there are too many, safety lines last.
 
 Lines carry the wall-clock time of their writing as ``timestamp``, read here: nothing is decided by it. Event time,
 where it matters, is a field of the line (``time``, ms UTC).

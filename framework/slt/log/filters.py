@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
+import re
 from contextlib import suppress
 from enum import Enum
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from attrs import define
 
@@ -31,13 +33,15 @@ SECRET_NAMES = (
 """Environment variables whose values never reach a log."""
 
 _SHORTEST_SECRET = 4
+_SECRET_OPTION = re.compile("pass|pwd|secret|token|key|auth|sig", re.IGNORECASE)
 
 
 class SecretFilter:
     """Replaces the values of secret environment variables by ``[NAME]`` wherever they appear.
 
-    A value is replaced as it is, percent-encoded and decoded; of a URL also its password alone, of a web address the
-    last part of its path. What is below 4 characters is left alone: replacing it would mangle the text, not hide it.
+    A value is replaced as it is, percent-encoded and decoded, and as Python and JSON write it; of a URL also its
+    password alone and what its query calls a password, token or key, of a web address the last part of its path. What
+    is below 4 characters is left alone: replacing it would mangle the text, not hide it.
 
     Args:
         environment: Variables and their values, ``os.environ`` as a rule.
@@ -86,8 +90,9 @@ class _Repeat:
 class RepeatAggregator:
     """Shows a warning or an error in full when it first comes, then counts it and tells the count once a window.
 
-    Two lines are the same when category, level and event are. Lines below warning, critical ones and lines with
-    ``safety`` are always shown. A window that nothing follows is told by the next line of any kind, or by `flush`.
+    Two lines are the same when category, level and event are (or what the caller gives in its place). Lines below
+    warning, critical ones and lines with ``safety`` are always shown. A window that nothing follows is told by the next
+    line of any kind, or by `flush`.
 
     Args:
         window_seconds: Distance between two tellings; 0 shows everything.
@@ -150,10 +155,19 @@ class RepeatAggregator:
 
 
 def _forms(secret: str) -> set[str]:
-    parts = {secret}
-    if "://" in secret:
-        with suppress(ValueError):
-            url = urlsplit(secret)
-            parts |= {url.password or "", url.path.rpartition("/")[2] if url.scheme.startswith("http") else ""}
-    forms = {form for part in parts for form in (part, quote(part, safe=""), unquote(part))}
+    parts = {secret, *(_parts_of_url(secret) if "://" in secret else ())}
+    plain = {form for part in parts for form in (part, quote(part, safe=""), unquote(part))}
+    forms = plain | {form for text in plain for form in (repr(text)[1:-1], json.dumps(text)[1:-1])}
     return {form for form in forms if len(form) >= _SHORTEST_SECRET}
+
+
+def _parts_of_url(address: str) -> set[str]:
+    """What is secret in an address on its own."""
+    parts: set[str] = set()
+    with suppress(ValueError):
+        url = urlsplit(address)
+        parts |= {value for name, value in parse_qsl(url.query) if _SECRET_OPTION.search(name)}
+        parts.add(url.password or "")
+        if url.scheme.startswith("http"):
+            parts.add(url.path.rstrip("/").rpartition("/")[2])
+    return parts

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, TextIO
 from slt.errors import ConfigError
 from slt.log.filters import SECRET_NAMES, RepeatAggregator, SecretFilter
 from slt.log.loggers import CATEGORIES, FIELDS, LEVELS, ROOT, LogConfig
+from slt.log.outlet import Outlet
 from slt.log.rendering import category_of, console_renderer, json_renderer, line_of
 
 if TYPE_CHECKING:
@@ -28,6 +29,25 @@ def _is_safety(record: logging.LogRecord) -> bool:
     return bool(getattr(record, FIELDS, {}).get("safety")) or record.levelno >= logging.CRITICAL
 
 
+def _is_safety_line(line: dict[str, Any]) -> bool:
+    return bool(line.get("safety")) or line["level"] == "critical"
+
+
+def _sameness(record: logging.LogRecord) -> str:
+    """What makes two lines the same: words before their arguments, channel, and class of the exception."""
+    channel = getattr(record, FIELDS, {}).get("channel", "")
+    kind = record.exc_info[0].__name__ if record.exc_info and record.exc_info[0] is not None else ""
+    return f"{record.msg}|{channel}|{kind}"
+
+
+def _missed_line(count: int) -> dict[str, Any]:
+    text = "lines were not shown, as nobody took them; the log file has them"
+    return line_of(logging.makeLogRecord({
+        "name": f"{ROOT}.lifecycle", "levelno": logging.WARNING, "levelname": "WARNING", "msg": text,
+        FIELDS: {"lines": count},
+    }))  # fmt: skip
+
+
 class _Screen(logging.Handler):
     def __init__(
         self,
@@ -41,18 +61,21 @@ class _Screen(logging.Handler):
         self._levels = {category: LEVELS[getattr(config, category)] for category in (*CATEGORIES, "other")}
         self._secrets = secrets
         self._render = render
-        self._stream = stream
+        self._outlet = Outlet(stream)
         self._clock = clock
         self._repeats = RepeatAggregator(config.repeat_seconds)
         self.produced = 0
-        self.shown = 0
         self.failed = 0
+
+    @property
+    def shown(self) -> int:
+        return self._outlet.shown
 
     def emit(self, record: logging.LogRecord) -> None:
         self.produced += 1
         try:
             if _is_safety(record) or record.levelno >= self._levels[category_of(record)]:
-                self._show(self._repeats.admit(line_of(record), self._clock(), phrase=str(record.msg)))
+                self._show(self._repeats.admit(line_of(record), self._clock(), phrase=_sameness(record)))
         except Exception:  # noqa: BLE001 - whatever a field's repr or the terminal raises must not reach the run
             self.handleError(record)
 
@@ -69,13 +92,13 @@ class _Screen(logging.Handler):
         self.failed += 1
 
     def _show(self, lines: list[dict[str, Any]]) -> None:
-        if not lines:
-            return
-        # Looked up at each write: a progress bar on screen puts its own stream in place of stderr.
-        stream = self._stream or sys.stderr
-        stream.write("".join(self._secrets.text(self._render(self._secrets.clean(line))) + "\n" for line in lines))
-        stream.flush()
-        self.shown += len(lines)
+        self._outlet.put([(self._text(line), _is_safety_line(line)) for line in lines])
+        if self._outlet.missed and self._outlet.flush():
+            missed, self._outlet.missed = self._outlet.missed, 0
+            self._outlet.put([(self._text(_missed_line(missed)), True)])
+
+    def _text(self, line: dict[str, Any]) -> str:
+        return self._secrets.text(self._render(self._secrets.clean(line))) + "\n"
 
 
 class _File(RotatingFileHandler):

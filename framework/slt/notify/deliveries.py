@@ -8,6 +8,7 @@ import os
 from typing import TYPE_CHECKING
 
 from slt.errors import ConfigError
+from slt.log import get_logger
 from slt.storage._codec import decode_record, encode_record
 from slt.types import Notice
 
@@ -18,12 +19,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Deliveries"]
 
+_log = get_logger("error")
+
 
 class Deliveries:
     """A file of two kinds of lines, ``{"queued": <seconds>, "notice": […]}`` and ``["<channel>", "<notice id>"]``.
 
-    A line is written without fsync: it survives a killed process, not a power cut. A line that a crash tore is left
-    out, so that its notice is sent once more, or not at all.
+    A line is written without fsync: it survives a killed process, not a power cut. A line that a crash tore, or that is
+    damaged, is left out and reported: its notice is sent once more, or not at all.
 
     Args:
         path: The file; made when missing.
@@ -108,12 +111,16 @@ class Deliveries:
     def _read(self) -> tuple[dict[str, list[str]], list[tuple[Notice, float]]]:
         found: dict[str, dict[str, None]] = {}
         queued: dict[str, tuple[Notice, float]] = {}
-        lines = self._path.read_bytes().splitlines() if self._path.exists() else []
-        for line in lines:
+        lines = self._path.read_bytes().split(b"\n") if self._path.exists() else []
+        damaged = 0
+        for line in filter(None, lines):
             try:
                 self._take(json.loads(line), found, queued)
             except (ValueError, KeyError, TypeError):  # torn by a crash, or neither kind
-                continue
+                damaged += 1
+        if damaged:
+            text = "lines on what was told are damaged and left out; their notices may come once more, or not at all"
+            _log.warning(text, file=str(self._path), lines=damaged)
         return {channel: list(ids)[-self._remember :] for channel, ids in found.items()}, list(queued.values())
 
     @staticmethod
