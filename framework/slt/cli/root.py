@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import sys
 import traceback
 from typing import TYPE_CHECKING, NoReturn
@@ -20,6 +22,20 @@ __all__ = ["main", "root"]
 
 _INTERRUPTED = 130
 """What a shell expects of a program that Ctrl-C ended: 128 and the signal's number."""
+
+_OUTSIDE = {
+    errno.ENOSPC: "free space on that disk, then run the same command again",
+    errno.EDQUOT: "free space within the quota, then run the same command again",
+    errno.EROFS: "choose a folder on a disk that can be written",
+    errno.EACCES: "allow it to the user that slt runs as, or choose another folder",
+    errno.EPERM: "allow it to the user that slt runs as, or choose another folder",
+    errno.EIO: "the disk fails: look into the system's log",
+    errno.EMFILE: "allow more open files (`ulimit -n`)",
+    errno.ENFILE: "the machine has too many open files: close some",
+}
+"""What to do about an error of the machine, wherever in slt it came up: no bug, and nothing to report."""
+_SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|API_?KEY|WEBHOOK|DATABASE|REDIS|POSTGRES")
+_SHORTEST_SECRET = 8
 
 
 class _Root(LazyGroup):
@@ -108,6 +124,9 @@ def _tell(error: BaseException) -> int:
     elif isinstance(error, BrokenPipeError):
         # Whoever read the output has left; what Python would flush at its end has nowhere to go either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    elif isinstance(error, OSError) and error.errno in _OUTSIDE:
+        place = "" if error.filename is None else f"`{error.filename}`: "
+        _say(f"{place}{error.strerror}; {_OUTSIDE[error.errno]}")
     else:
         text = " ".join(f"{type(error).__name__}: {error}".split())
         _say(f"unexpected {text}; run again with `slt --debug` and report the traceback")
@@ -137,6 +156,8 @@ def _say(text: str) -> None:
 
 
 def _without_secrets(text: str) -> str:
-    from slt.log.filters import SecretFilter  # noqa: PLC0415 # only needed for the error
+    """Also of variables that only a configuration names, which may be what could not be read."""
+    from slt.log.filters import SECRET_NAMES, SecretFilter  # noqa: PLC0415 # only needed for the error
 
-    return SecretFilter(os.environ).text(text)
+    named = [n for n, v in os.environ.items() if _SECRET_NAME.search(n.upper()) and len(v) >= _SHORTEST_SECRET]
+    return SecretFilter(os.environ, dict.fromkeys((*SECRET_NAMES, *named))).text(text)

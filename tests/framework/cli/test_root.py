@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 
 import click
@@ -96,6 +97,27 @@ def failing(monkeypatch):
             1,
             "slt: unexpected ValueError: two lines; run again with `slt --debug` and report the traceback\n",
         ),
+        (
+            OSError(errno.ENOSPC, "No space left on device"),
+            1,
+            "slt: No space left on device; free space on that disk, then run the same command again\n",
+        ),
+        (
+            ExceptionGroup("g", [PermissionError(errno.EACCES, "Permission denied", "runs/t-001/state.tmp")]),
+            1,
+            (
+                "slt: `runs/t-001/state.tmp`: Permission denied; allow it to the user that slt runs as, or choose another "
+                "folder\n"
+            ),
+        ),
+        (
+            ConnectionRefusedError(errno.ECONNREFUSED, "refused"),
+            1,
+            (
+                "slt: unexpected ConnectionRefusedError: [Errno 111] refused; run again with `slt --debug` and report the "
+                "traceback\n"
+            ),
+        ),
         (ExceptionGroup("g", [ValueError("v"), ExceptionGroup("h", [ConfigError("c")])]), 2, "slt: c\n"),
         (
             ExceptionGroup("g", [KeyError("k")]),
@@ -118,6 +140,14 @@ def test_errors_never_show_a_secret(slt, failing):
     _, _, err = slt("config", "--debug", DATABASE_URL="postgresql://me:s3cret-word@host/db")
     assert "s3cret-word" not in err
     assert "[DATABASE_URL]" in err
+
+
+@pytest.mark.parametrize("name", ["MY_BOT_TOKEN", "deep_webhook", "BINANCE_SUB_API_KEY", "OTHER_DATABASE"])
+def test_errors_never_show_a_secret_that_only_a_configuration_names(slt, failing, name):
+    failing(RuntimeError("POST /bot12345:own-token-value/send"))
+    _, _, err = slt("config", "--debug", **{name: "12345:own-token-value"})
+    assert "own-token-value" not in err
+    assert f"[{name}]" in err
 
 
 def test_system_exit_of_a_command_is_kept(slt, failing):
