@@ -64,7 +64,7 @@ class GuardedPlugin:
             async with asyncio.timeout(self._config.budget_ms / 1000):
                 answer = await question(self._plugin)
         except Exception as error:  # noqa: BLE001 - whatever a plugin raises, the storage below has the answer
-            self._fail(error)
+            self._fail(error, is_trial=is_trial)
             return None
         finally:
             if is_trial:
@@ -82,14 +82,15 @@ class GuardedPlugin:
         except Exception as error:  # noqa: BLE001 - what does not close must not keep the run from ending
             _log.warning("cache failed to close", cause=type(error).__name__)
 
-    def _fail(self, error: Exception) -> None:
+    def _fail(self, error: Exception, *, is_trial: bool) -> None:
         # Only the type: the text of a foreign error may quote the address with its password.
         self.last_error = type(error).__name__
         self.failures += 1
         self._in_a_row += 1
-        if not self.is_paused:
-            return
         config = self._config
+        # What was asked before the pause began and fails in it is the same failure, and lengthens nothing.
+        if not is_trial and self._in_a_row != config.failures:
+            return
         self._pause = min(max(self._pause * 2.0, config.pause_seconds), config.max_pause_seconds)
         if self._in_a_row == config.failures:
             _log.warning(

@@ -203,6 +203,8 @@ class Journal:
     def acknowledge(self, position: int) -> None:
         """Forget everything up to `position`. What a crash undoes of this is only read, and stored by id, once more.
 
+        A full disk that takes no note of it may still delete what is not needed any more, and is less full then.
+
         Raises:
             OSError: The disk refused; nothing is lost.
         """
@@ -210,8 +212,10 @@ class Journal:
             if position <= self._acknowledged:
                 return
             self._acknowledged = position
-            self._write_acknowledged()
-            self._drop_acknowledged()
+            try:
+                self._write_acknowledged()
+            finally:
+                self._drop_acknowledged()
 
     def close(self) -> None:
         """Force everything to the disk and close the file. The journal can be opened again."""

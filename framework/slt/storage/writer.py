@@ -271,6 +271,8 @@ class Writer:
             journal.skip(len(batch))
             del self._incoming[: len(batch)]
             self._taken.advance(self._taken.value + len(batch))
+            # Before anybody relies on it: what the journal holds is older, and must not be stored over this again.
+            await self._acknowledge(self._taken.value)
             self._advance_stored(self._taken.value)
         elif not self._is_searching:
             await self._sleep(self._retry_delay())

@@ -397,6 +397,16 @@ async def test_plugin_that_fails_is_left_alone_for_a_growing_while_then_tried_on
     assert cache.status().last_error in {"ConnectionRefusedError", "TimeoutError"}
 
 
+async def test_many_questions_under_way_as_the_plugin_fails_are_one_failure_to_the_breaker(clock, store):
+    plugin = Faulty(clock)
+    cache = make(plugin, clock, config=evolve(CONFIG, budget_ms=5.0))
+    plugin.fault = "hang"
+    await asyncio.gather(*(ask(cache, store, f"q{number}") for number in range(20)))
+    assert plugin.calls == 20
+    assert cache.status().is_paused
+    assert cache._shared.pause_left == CONFIG.pause_seconds
+
+
 async def test_write_told_while_the_plugin_is_away_is_not_undone_by_what_it_still_holds(clock, store):
     plugin = Faulty(clock)
     cache = make(plugin, clock, config=evolve(CONFIG, memory_seconds=0.001, max_pause_seconds=0.05, pause_seconds=0.05))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import shutil
 
 import pytest
 from hypothesis import given, settings
@@ -363,6 +364,27 @@ async def test_disk_full_and_database_away_keeps_trying_both_until_one_is_back(o
             await writer.durable(writer.put(trades(1, 2)))
 
     assert database.order == trades(1, 2)
+
+
+async def test_crash_on_a_full_disk_brings_back_nothing_older_than_what_went_around_the_journal(tmp_path, monkeypatch):
+    folder = tmp_path / "journal"
+    database = Database()
+    old, new = make_record(Trade, 1, net_pnl=1.0), make_record(Trade, 1, net_pnl=2.0)
+    async with running(Writer(database, Journal(folder), sleep=Waits())) as writer:
+        with monkeypatch.context() as patch:
+            patch.setattr(Journal, "_write_acknowledged", lambda journal: _refuse(journal, ()))
+            writer.put([old])
+            await writer.flush()
+            patch.setattr(Journal, "_write", _refuse)
+            writer.put([new])
+            await writer.flush()
+            while not writer.journal_failures:  # noqa: ASYNC110 - a counter that signals nobody
+                await asyncio.sleep(0.001)
+            shutil.copytree(folder, tmp_path / "left by the crash")
+    next_life = Journal(tmp_path / "left by the crash")
+    next_life.open()
+    assert list(next_life.replay()) == []
+    assert database.order[-1] == new
 
 
 async def test_open_reports_damage_found_in_the_journal(tmp_path):
