@@ -9,13 +9,15 @@
 The last one is for an interpreter in a home folder that the user without rights cannot enter.
 
 Only what the Dockerfile copies is there. As root, everything after the installation runs as a user without rights, as
-in the image: a paper run is started, found healthy by the health check, stopped with SIGTERM, and resumed.
+in the image: the doctor compiles the kernels, then a paper run is started, found healthy by the health check, stopped
+with SIGTERM, and resumed; neither start compiles anything.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import pwd
 import re
 import shutil
 import signal
@@ -26,10 +28,11 @@ import tempfile
 import time
 from pathlib import Path
 
-__all__ = ["copies", "main"]
+__all__ = ["copies", "last_steps", "main"]
 
 ROOT = Path(__file__).resolve().parent.parent
-USER = 10_001
+USER = "nobody"
+"""Stands for the image's own user: one that the system knows, as the embedded PostgreSQL wants."""
 CONFIG = """
 [run]
 name = "image"
@@ -38,6 +41,7 @@ speed = 60.0
 [plugins]
 feed = "synthetic"
 storage = "postgres"
+features = ["ict"]
 strategies = ["ema_cross"]
 sizer = "fixed_risk"
 exits = ["time_stop"]
@@ -55,9 +59,14 @@ def copies(dockerfile: str) -> list[tuple[str, str]]:
     return found
 
 
+def last_steps(dockerfile: str) -> list[str]:
+    """What a Dockerfile does as the user of the image, in a shell."""
+    return re.findall(r"^RUN (.+)$", dockerfile.rpartition("\nUSER ")[2], re.MULTILINE)
+
+
 def install(folder: Path, python: str) -> Path:
     """The first stage: copy the sources, make the environment, install. Returns the environment."""
-    dockerfile = (ROOT / "deploy" / "Dockerfile").read_text(encoding="utf-8")
+    dockerfile = read_dockerfile()
     source = folder / "src"
     for name, target in copies(dockerfile.rpartition("\nFROM")[0]):
         place = source / (name if target == "./" else target)
@@ -71,7 +80,20 @@ def install(folder: Path, python: str) -> Path:
     run([python, "-m", "venv", environment])
     run([environment / "bin" / "pip", "install", "--quiet", f".{extras[1] if extras else ''}"], cwd=source)
     shutil.rmtree(source)
+    whole_seconds(environment)
     return environment
+
+
+def whole_seconds(environment: Path) -> None:
+    """What building and fetching an image does to the times of files."""
+    for path in environment.glob("lib/python3*/site-packages/slt_*/*.py"):
+        seconds = int(path.stat().st_mtime)
+        os.utime(path, (seconds, seconds))
+
+
+def read_dockerfile() -> str:
+    """The Dockerfile's text."""
+    return (ROOT / "deploy" / "Dockerfile").read_text(encoding="utf-8")
 
 
 def run(command: list[object], **options: object) -> str:
@@ -85,13 +107,28 @@ def run(command: list[object], **options: object) -> str:
 def check(environment: Path, home: Path) -> None:
     """The second stage, as the user of the image."""
     port = free_port()
-    variables = {"PATH": f"{environment}/bin:/usr/bin:/bin", "HOME": str(home), "SLT_HEALTH__PORT": str(port)}
-    as_user = {"cwd": home, "env": variables} | ({"user": USER, "group": USER, "extra_groups": []} if is_root() else {})
+    kernels = environment / "kernels"
+    variables = {
+        "PATH": f"{environment}/bin:/usr/bin:/bin",
+        "HOME": str(home),
+        "SLT_HEALTH__PORT": str(port),
+        "NUMBA_CACHE_DIR": str(kernels),
+    }
+    as_user = {"cwd": home, "env": variables} | (
+        {"user": USER, "group": pwd.getpwnam(USER).pw_gid, "extra_groups": []} if is_root() else {}
+    )
     (home / "config.toml").write_text(CONFIG, encoding="utf-8")
     say("version", run([environment / "bin" / "slt", "--version"], **as_user).strip())
     say(
         "plugins", f"{len(run([environment / 'bin' / 'slt', 'plugins', 'list'], **as_user).splitlines()) - 1} installed"
     )
+    for step in last_steps(read_dockerfile()):
+        words = step.replace("/etc/slt/config.toml", str(ROOT / "config.toml")).replace("/tmp", str(home / "tmp"))  # noqa: S108 # a folder of this check instead
+        (home / "tmp").mkdir(exist_ok=True)
+        own(home / "tmp")
+        run(["sh", "-c", words], **as_user)
+    compiled = contents(kernels)
+    say("compiled ahead", f"{len(compiled)} files of kernels")
     for word in ("started", "resumed"):
         command = [str(environment / "bin" / "slt"), "run", "--config", "config.toml"]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, **as_user)  # type: ignore[call-overload] # as above
@@ -103,6 +140,19 @@ def check(environment: Path, home: Path) -> None:
         if code != 5:
             sys.exit(f"the run left with {code} after SIGTERM, not with 5")
         say(f"run {word}, healthy, stopped", f"exit code 5 after {time.monotonic() - begun:.1f} s")
+    if not compiled or contents(kernels) != compiled:
+        sys.exit("the kernels that the doctor compiled are not those that a run uses")
+
+
+def contents(folder: Path) -> dict[str, int]:
+    """Every file below a folder, with the time of its last change."""
+    return {str(path): path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
+def own(folder: Path) -> None:
+    """Give a folder to the user of the image, where that can be done."""
+    if is_root():
+        shutil.chown(folder, USER)
 
 
 def wait_for(process: subprocess.Popen[str], text: str) -> None:
@@ -156,8 +206,9 @@ def main() -> None:
         shutil.copy(ROOT / "deploy" / "healthcheck.py", environment / "healthcheck.py")
         home = folder / "var" / "lib" / "slt"
         home.mkdir(parents=True)
-        if is_root():
-            os.chown(home, USER, USER)
+        own(home)
+        (environment / "kernels").mkdir()
+        own(environment / "kernels")
         check(environment, home)
     finally:
         if not given.keep:

@@ -56,6 +56,25 @@ def test_dockerfile_ends_slim_without_rights_and_with_a_health_check():
     assert not re.search("KEY|TOKEN|SECRET|PASSWORD|DATABASE_URL", DOCKERFILE)
 
 
+def test_image_compiles_its_kernels_where_no_volume_hides_them_and_its_user_may_add_more():
+    stage = DOCKERFILE.rpartition("\nFROM ")[2]
+    (folder,) = re.findall(r"NUMBA_CACHE_DIR=(\S+)", stage)
+    volumes = re.findall(r"^VOLUME (\S+)", stage, re.MULTILINE)
+    assert volumes
+    assert not any(folder.startswith(volume) for volume in volumes)
+    assert f"RUN install -d -o slt {folder}\n" in stage.partition("\nUSER slt")[0]
+    (step,) = load("check_image").last_steps(DOCKERFILE)
+    assert "slt doctor --config /etc/slt/config.toml" in step
+    chosen = tomllib.loads((ROOT / "config.toml").read_text())["plugins"]["features"]
+    assert chosen == ["ict"], "the feature sets of the image's configuration are those that are compiled"
+
+
+def test_doctor_command_of_the_unit_fills_the_folder_that_the_unit_uses():
+    (folder,) = re.findall(r"NUMBA_CACHE_DIR=(\S+)", unit()["Service"]["Environment"])
+    page = (ROOT / "docs" / "how-to" / "deploy.md").read_text()
+    assert f"sudo -u slt env NUMBA_CACHE_DIR={folder} /opt/slt/bin/slt doctor" in page
+
+
 def test_every_supervisor_waits_longer_than_a_stop_takes():
     longest = 5.0 + sum(deadline for _, deadline in STOPS.values())
     railway = tomllib.loads((ROOT / "railway.toml").read_text())["deploy"]

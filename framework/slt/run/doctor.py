@@ -19,6 +19,7 @@ from slt.errors import ConfigError, PluginError, PluginNotFoundError, SltError
 from slt.loader import build_plugins, read_whole_config
 from slt.log.filters import SECRET_NAMES, SecretFilter
 from slt.run.assembly import secret_names
+from slt.run.dense import Dense
 from slt.run.folders import check_root
 from slt.run.services import running_services
 from slt.storage.contract import Query
@@ -36,6 +37,7 @@ __all__ = ["examine"]
 _FEED_S = 90.0
 _STORAGE_S = 60.0
 _BROKER_S = 30.0
+_FEATURES_S = 300.0
 _PUSH_S = 10.0
 _LISTEN_S = 2.0
 _STREAMS = 50
@@ -48,6 +50,8 @@ _NOWHERE = MarketInfo((), 60_000, 0, None, "unknown")
 
 async def examine(path: Path, tell: Callable[[Check], None]) -> None:
     """Look at a configuration and at everything it names; trade nothing, change nothing.
+
+    Kernels of feature sets are compiled where that has not been done, and kept for the run.
 
     Services that the configuration chooses run meanwhile, as they would beside a run.
 
@@ -96,6 +100,8 @@ async def _outside(plugins: Plugins, tell: Callable[[Check], None]) -> None:
     await _look(f"feed {feed.name}", _FEED_S, describe(), tell)
     if feed.implements("slt_plan_connections") and market.symbols:
         await _look(f"feed {feed.name}", _FEED_S, _streams(feed, market), tell)
+    if plugins.features and market.symbols:
+        await _look("features", _FEATURES_S, asyncio.to_thread(_features, plugins, market), tell)
     await _look(f"broker {plugins.broker.name}", _BROKER_S, _broker(plugins.broker, market), tell)
 
 
@@ -214,6 +220,14 @@ async def _broker(broker: Loaded[Any], market: MarketInfo) -> list[Check]:
     if missing:
         return [Check(name, "problem", f"no trading rules for {', '.join(missing)}", "leave these symbols out")]
     return [Check(name, "ok", f"rules of {len(rules)} symbol{'s' * (len(rules) != 1)}; orders are simulated")]
+
+
+def _features(plugins: Plugins, market: MarketInfo) -> list[Check]:
+    """Prepare the feature sets as a run does; what this compiles is kept, and the run only loads it."""
+    begin = time.perf_counter()
+    Dense(plugins, market.symbols, market.interval_ms).start()
+    names = ", ".join(plugin.name for plugin in plugins.features)
+    return [Check("features", "ok", f"{names} prepared in {time.perf_counter() - begin:.1f} s")]
 
 
 async def _streams(feed: Loaded[Any], market: MarketInfo) -> list[Check]:

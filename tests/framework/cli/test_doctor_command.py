@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from slt.errors import ConfigError
+from slt_ict.features import IctFeatures
+
 SMALL = """
 [plugins]
 feed = "synthetic"
@@ -23,6 +26,29 @@ def test_doctor_healthy_configuration_leaves_with_0(slt, tmp_path):
     assert lines[0] == ["verdict", "check", "found", "what to do"]
     assert {line[0] for line in lines[1:]} == {"ok"}
     assert [line[1] for line in lines[1:4]] == ["configuration", "plugins", "certificates"]
+
+
+def test_doctor_prepares_the_features_so_that_a_run_need_not_compile(slt, tmp_path):
+    text = SMALL.format(folder="runs").replace("[plugins]", '[plugins]\nfeatures = ["ict"]')
+    (tmp_path / "config.toml").write_text(text)
+    code, out, _ = slt("doctor")
+    assert code == 0
+    (line,) = [line.split("\t") for line in out.splitlines() if line.split("\t")[1] == "features"]
+    assert line[0] == "ok"
+    assert line[2].startswith("ict prepared in ")
+
+
+def test_doctor_says_of_features_that_cannot_be_prepared_why(slt, tmp_path, monkeypatch):
+    def start(self, symbols, interval_ms):
+        raise ConfigError(f"features.ict: {len(symbols)} symbols are too many; take fewer")
+
+    start.slt_impl = IctFeatures.slt_start_features.slt_impl
+    monkeypatch.setattr(IctFeatures, "slt_start_features", start)
+    text = SMALL.format(folder="runs").replace("[plugins]", '[plugins]\nfeatures = ["ict"]')
+    (tmp_path / "config.toml").write_text(text)
+    code, out, _ = slt("doctor")
+    assert code == 1
+    assert "problem\tfeatures\tfeatures.ict: 8 symbols are too many\ttake fewer" in out.splitlines()
 
 
 def test_doctor_red_line_leaves_with_1_and_says_what_to_do(slt, tmp_path):
