@@ -12,6 +12,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from slt.config import read_config
@@ -97,6 +98,53 @@ async def test_full_disk_is_waited_out_in_the_journal_and_everything_is_stored_o
     assert found[Trade] == run.expected
     assert len(found[Decision]) == run.count
     assert run.writer.refused == 0
+
+
+async def test_server_that_cannot_write_its_log_ahead_is_started_again_and_everything_is_stored_once(
+    disk, full, copy_data, tmp_path
+):
+    data = copy_data(disk / "data")
+    async with trading(tmp_path, embedded_folder=str(data), connect_timeout_seconds=10.0) as run:
+        run.trade(20)
+        await run.writer.flush()
+        full(is_full=True)
+        await panic(data)
+        run.trade(50)
+        await fails(run.writer)
+        assert run.writer.pending > 0
+        full(is_full=False)
+        run.trade(20)
+        await run.writer.flush()
+    found = await stored(data, Trade, Decision)
+    assert found[Trade] == run.expected
+    assert len(found[Decision]) == run.count
+    assert run.writer.refused == 0
+    log = (data / "server.log").read_text(errors="replace")
+    assert "was not properly shut down; automatic recovery in progress" in log
+
+
+async def panic(data):
+    """Have a server on a full disk begin another segment of its write-ahead log: it panics and ends every connection."""
+    asker, witness = [await asyncpg.connect(host=str(data), user="postgres", database="postgres") for _ in range(2)]
+    with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, OSError)):
+        await begin_segments(asker)
+    with pytest.raises((asyncpg.CrashShutdownError, asyncpg.ConnectionDoesNotExistError, asyncpg.InterfaceError)):
+        await until_cut(witness)
+    for connection in (asker, witness):
+        connection.terminate()
+
+
+async def begin_segments(connection):
+    for _ in range(100):
+        await connection.execute("SELECT pg_switch_wal()")
+        await connection.execute("CREATE TABLE IF NOT EXISTS ballast (number int)")
+        await connection.execute("DROP TABLE ballast")
+
+
+async def until_cut(connection):
+    for _ in range(1000):
+        await connection.execute("SELECT 1")
+        await asyncio.sleep(0.02)
 
 
 async def test_server_killed_on_a_full_disk_serves_again_and_loses_nothing(disk, full, copy_data, tmp_path):
