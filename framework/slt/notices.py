@@ -210,14 +210,30 @@ def next_summary(after: int, clock: str, zone: str) -> int:
     Args:
         after: ms UTC; the answer is later.
         clock: Local time, ``HH:MM``. One that a change of the clocks leaves out or doubles counts once, as the hour
-            before the change has it.
+            before the change has it; where that is the next day already, at the moment of the change.
         zone: Name of the time zone.
     """
     hour, minute = map(int, clock.split(":"))
     local = datetime.fromtimestamp(after / 1000, ZoneInfo(zone))
-    due = local.replace(hour=hour, minute=minute, second=0, microsecond=0, fold=0)
-    while (time := round(due.timestamp() * 1000)) <= after:
+    # From the day before: a change at midnight may have brought its summary into this day.
+    due = local.replace(hour=hour, minute=minute, second=0, microsecond=0, fold=0) - timedelta(days=1)
+    while (time := _moment(due)) <= after:
         due += timedelta(days=1)
+    return time
+
+
+def _moment(local: datetime) -> int:
+    """A local time as ms UTC, by the clocks before a change; no later than the end of its day."""
+    time, zone = round(local.timestamp() * 1000), local.tzinfo
+
+    def is_next_day(moment: int) -> bool:
+        return datetime.fromtimestamp(moment / 1000, zone).date() > local.date()
+
+    if is_next_day(time):  # left out by a change of the clocks at midnight
+        before = round(local.replace(fold=1).timestamp() * 1000)
+        while time - before > 1:
+            middle = (before + time) // 2
+            before, time = (before, middle) if is_next_day(middle) else (middle, time)
     return time
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slt.errors import ConfigError, RetryLaterError
-from slt.notices import digest_notice, next_summary
+from slt.notices import daily_notice, digest_notice, next_summary
 from slt.notify import Deliveries, NoticesConfig, Outbox
 from slt.testing.notifiers import make_notice
 
@@ -319,6 +319,21 @@ def test_digest_shows_alerts_before_anything_else_and_counts_the_rest():
     assert digest.title == "42 notices that had to wait: 40 open, 2 alert"
 
 
+ZONES = (
+    "UTC",
+    "Europe/Berlin",
+    "America/New_York",
+    "America/Nuuk",
+    "America/Havana",
+    "Africa/Cairo",
+    "Africa/Casablanca",
+    "Asia/Beirut",
+    "Asia/Gaza",
+    "Australia/Lord_Howe",
+    "Pacific/Apia",
+)
+
+
 def ms(*when, zone):
     return round(datetime(*when, tzinfo=ZoneInfo(zone)).timestamp() * 1000)
 
@@ -332,6 +347,9 @@ def ms(*when, zone):
         ((2024, 3, 30, 18, 0), "18:00", "Europe/Berlin", (2024, 3, 31, 18, 0)),  # a day of 23 hours
         ((2024, 10, 26, 18, 0), "18:00", "Europe/Berlin", (2024, 10, 27, 18, 0)),  # a day of 25 hours
         ((2024, 5, 1, 23, 0), "09:30", "Asia/Kolkata", (2024, 5, 2, 9, 30)),
+        ((2024, 3, 30, 2, 30), "02:30", "Europe/Berlin", (2024, 3, 31, 3, 30)),  # 02:00 to 03:00 was left out
+        ((2024, 10, 27, 1, 0), "02:30", "Europe/Berlin", (2024, 10, 27, 2, 30)),  # twice that night: the first
+        ((2024, 3, 30, 12, 0), "23:30", "America/Nuuk", (2024, 3, 31, 0, 0)),  # the last hour of the day was left out
     ],
 )
 def test_next_summary_is_the_next_local_time(after, clock, zone, due):
@@ -340,17 +358,19 @@ def test_next_summary_is_the_next_local_time(after, clock, zone, due):
 
 @given(
     st.integers(1_600_000_000, 1_900_000_000),
-    st.sampled_from(["00:00", "02:30", "18:00", "23:59"]),
-    st.sampled_from(["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Pacific/Apia"]),
+    st.sampled_from(["00:00", "00:30", "02:30", "18:00", "23:30", "23:59"]),
+    st.sampled_from(ZONES),
 )
-def test_next_summary_comes_once_for_each_local_day(start, clock, zone):
-    time, dates = start * 1000, []
-    for _ in range(40):
+def test_summaries_come_once_for_each_local_day_whenever_a_run_begins_anew(start, clock, zone):
+    time, ids = start * 1000, []
+    for _ in range(400):
         later = next_summary(time, clock, zone)
         assert 0 < later - time <= 26 * 3_600_000
-        dates.append(datetime.fromtimestamp(later / 1000, ZoneInfo(zone)).date())
+        assert next_summary(later - 1, clock, zone) == next_summary((time + later) // 2, clock, zone) == later
+        ids.append(daily_notice((), run_id="r", day_end=later, zone=zone).id)
         time = later
-    assert len(set(dates)) == len(dates)
+    dates = [date.fromisoformat(one.removeprefix("r-daily-")) for one in ids]
+    assert dates == [dates[0] + timedelta(days=n) for n in range(len(dates))]
 
 
 @pytest.mark.parametrize("options", [{"summary_time": "24:00"}, {"summary_time": "7"}, {"time_zone": "Mars/Base"}])
