@@ -112,6 +112,21 @@ def test_console_line_keeps_the_order_of_the_fields_and_leaves_out_what_only_mac
     assert re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ ", line)
 
 
+def test_console_line_of_hostile_words_stays_one_plain_line(setup):
+    _, stream = setup(LogConfig(format="console"))
+    hostile = "halted\n2026-01-01T00:00:00Z [critical] all is lost\r\x1b[2J\x9b31m"
+    get_logger("lifecycle").warning(hostile, symbol=hostile, bare="\x1b[31mred", many=[hostile])
+    logging.getLogger("library").warning("%s", hostile)
+    get_logger("error").error("failed", exc_info=ValueError(hostile))
+    text = stream.getvalue()
+    assert not set(text) & {"\x1b", "\x9b", "\r"}
+    found = text.splitlines()
+    assert len([line for line in found if line.startswith("2026-01-01")]) <= 1  # the text of the exception
+    assert "2026-01-01T00:00:00Z [critical] all is lost" in found[0]
+    assert "[lifecycle]" in found[0]
+    assert "[library]" in found[1]
+
+
 def test_console_line_is_coloured_on_a_terminal_unless_no_color_is_set(setup):
     _, coloured = setup(terminal=True)
     get_logger("profit").info("trade closed")

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 __all__ = ["category_of", "console_renderer", "json_renderer", "line_of"]
 
 _FOR_MACHINES = ("notice", "safety")
+_CONTROLS = dict.fromkeys((*range(32), 127, *range(128, 160)), " ")
+"""What moves a terminal's cursor or colours its text: a line of a stranger's words stays one line, and plain."""
 _RESERVED = frozenset({"event", "level", "category", "timestamp", "exception", "repeated"})
 
 
@@ -69,7 +71,7 @@ def console_renderer(*, colors: bool) -> Callable[[dict[str, Any]], str]:
     )
 
     def render(line: dict[str, Any]) -> str:
-        shown = {key: value for key, value in line.items() if key not in _FOR_MACHINES}
+        shown = {key: _plain(key, value) for key, value in line.items() if key not in _FOR_MACHINES}
         shown["logger"] = line.get("logger", line["category"])
         shown["timestamp"] = line["timestamp"][:-5] + "Z"  # whole seconds; the file has the rest
         del shown["category"]
@@ -79,6 +81,14 @@ def console_renderer(*, colors: bool) -> Callable[[dict[str, Any]], str]:
         return str(renderer(None, "", shown))
 
     return render
+
+
+def _plain(key: str, value: Any) -> Any:
+    if not isinstance(value, str) or value.isprintable():
+        return value
+    if key == "exception":
+        return "\n".join(part.translate(_CONTROLS) for part in value.split("\n"))
+    return value.translate(_CONTROLS)
 
 
 def _written_out(time: int) -> str:
