@@ -200,7 +200,8 @@ class PositionsLeft:
 
     Attributes:
         time: ms UTC.
-        positions: As stored; what the exchange does not have is passed over.
+        positions: As stored; what the exchange does not have is passed over. Those of the books that another run has
+            taken over since are among them, closed ones too: what the books say of these is out of date.
     """
 
     time: int

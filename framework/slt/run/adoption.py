@@ -45,6 +45,8 @@ async def adopt_past(assembly: Assembly, session: Session) -> None:
 async def read_positions_left(assembly: Assembly, now: int) -> tuple[OpenPosition, ...]:
     """Positions that other runs of this name have left open, as stored; none where the storage does not answer.
 
+    Those of the books that another run went on with are among them, whether open or closed since.
+
     Args:
         assembly: The run's parts.
         now: The exchange's time, ms UTC.
@@ -57,8 +59,10 @@ async def read_positions_left(assembly: Assembly, now: int) -> tuple[OpenPositio
         text = "cannot look for positions that an earlier run left: what the account has beyond the books is a stranger"
         _log.warning(text, cause=str(error) or type(error).__name__)
         return ()
-    found = (row for row in rows if isinstance(row, OpenPosition) and row.is_open and row.run_id != own)
-    return tuple(row for row in found if row.run_id.rpartition("-")[0] == name)
+    known = assembly.engine.portfolio.position_ids
+    found = (row for row in rows if isinstance(row, OpenPosition) and row.run_id != own)
+    ours = (row for row in found if row.run_id.rpartition("-")[0] == name)
+    return tuple(row for row in ours if row.is_open or row.id in known)
 
 
 async def adopt_models(assembly: Assembly, session: Session) -> None:

@@ -150,7 +150,7 @@ class AccountDesk:
         core.gates.state.strangers.pop(symbol, None)
         if found is None or self._is_close(surplus, 0.0, symbol):
             return
-        if holding is not None and holding.is_resumed and surplus * holding.position.side > 0:
+        if holding is not None and holding.resumed_time is not None and surplus * holding.position.side > 0:
             self._grow(found, surplus, holding, time)
             return
         if core.setup.strangers == "ignore" or symbol not in core.setup.rules:

@@ -13,7 +13,7 @@ from slt.types import OrderRole, OrderStatus, OrderType, OrderUpdate
 
 if TYPE_CHECKING:
     from slt.trading.core import Core
-    from slt.trading.portfolio import Holding
+    from slt.trading.portfolio import Holding, Resting
     from slt.types import Order, Proposal
 
 __all__ = ["CloseDesk"]
@@ -22,6 +22,8 @@ _FIRST_RETRY_MS = 1_000
 _LONGEST_RETRY_MS = 60_000
 _MOST_DOUBLINGS = 6
 _ALERT_AFTER = 3
+_MOST_CANCELLED = 3
+"""Times that a stop or a target which somebody else cancels is placed again."""
 
 
 class CloseDesk:
@@ -120,19 +122,38 @@ class CloseDesk:
         self._core.portfolio.drop_order(order.client_id)
         if holding is None or order.position_id != holding.position.id:
             return
-        if order.role is OrderRole.STOP:
-            self._guard.lose(holding, holding.stop, order.client_id)
-            self._naked(holding, update)
-        elif order.role is OrderRole.TARGET:
-            self._guard.lose(holding, holding.target, order.client_id)
-            self._without_target(holding, update)
-        elif order.role is OrderRole.EXIT:
+        if order.role is OrderRole.EXIT:
             self._failed(holding, order, update)
+            return
+        resting = holding.stop if order.role is OrderRole.STOP else holding.target
+        self._guard.lose(holding, resting, order.client_id)
+        if update.status is OrderStatus.CANCELLED and self._restore(holding, resting, order):
+            return
+        if resting is holding.stop:
+            self._naked(holding, update)
+        else:
+            self._without_target(holding, update)
 
     def retry(self, holding: Holding, time: int) -> None:
         """Order a failed close again when its wait is over."""
         if holding.retry_time is not None and time >= holding.retry_time:
             self.close(holding, holding.close_reason)
+
+    def _restore(self, holding: Holding, resting: Resting, order: Order) -> bool:
+        """Place anew what somebody else has cancelled, a few times; returns whether that was done or not needed."""
+        if resting.client_id or holding.position.closing:
+            return True
+        if resting.cancelled >= _MOST_CANCELLED:
+            return False
+        resting.cancelled += 1
+        symbol, role = order.symbol, str(order.role)
+        what = f"the protective {role}" if resting is holding.stop else f"the {role}"
+        title = f"{symbol}: {what} was cancelled, and not by slt; it is placed again"
+        self._core.alert(f"{role}_cancelled-{symbol}", title, f"client id {order.client_id}")
+        self.protect(holding)
+        # Whoever cancelled it may have closed the position as well.
+        self._core.emit(ReadAccount(self._core.time, f"{symbol}: {what} was cancelled"))
+        return True
 
     def _naked(self, holding: Holding, update: OrderUpdate) -> None:
         if holding.position.closing or self._guard.is_covered(holding):

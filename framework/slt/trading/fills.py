@@ -47,6 +47,8 @@ class FillDesk:
         holding = portfolio.holdings.get(fill.symbol)
         if entry is not None and fill.client_id == entry.order.client_id:
             self.enter(fill, entry)
+        elif holding is not None and fill.time <= (holding.resumed_time or 0):
+            return  # of an earlier run; the account that told of the position had it in
         elif holding is None:
             self._book_stray(fill)
         elif fill.client_id == holding.entry.order.client_id:
@@ -116,7 +118,8 @@ class FillDesk:
         portfolio = self._core.portfolio
         entry = portfolio.retired_entries.get(fill.client_id)
         if entry is None:
-            self._report(fill, "a fill belongs to no position")
+            if fill.symbol not in portfolio.left:  # the other run's, until the account has been read
+                self._report(fill, "a fill belongs to no position")
             return
         self._core.alert(
             f"late_fill-{fill.symbol}",

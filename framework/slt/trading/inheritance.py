@@ -45,9 +45,15 @@ class Inheritance:
         self._fills = fills
 
     def note(self, event: PositionsLeft) -> None:
-        """Remember what earlier runs left open, the newest of each symbol."""
+        """Remember what other runs left open, the newest of each symbol.
+
+        What the books have of these is out of date: while this run was down, another one went on with it. It is let go,
+        and taken over as the other one left it, or not at all where that one has closed it.
+        """
         for record in sorted(event.positions, key=lambda one: (one.entry_time, one.id)):
-            self._core.portfolio.left[record.symbol] = record
+            self._let_go(record)
+            if record.is_open:
+                self._core.portfolio.left[record.symbol] = record
 
     def resume(self, found: ExchangePosition, orders: Iterable[ExchangeOrder]) -> None:
         """Go on with a position of the account, if it is one that was left; otherwise nothing happens.
@@ -68,7 +74,7 @@ class Inheritance:
             # The entry filled on, and the earlier run did not live to store it.
             position.initial_quantity += found.quantity - position.quantity
             position.quantity, position.entry_price = found.quantity, found.entry_price
-        holding = self._hold(position, record.state.get("books") or {})
+        holding = self._hold(position, record.state.get("books") or {}, found.update_time or core.time)
         portfolio.holdings[found.symbol] = holding
         portfolio.wallet += holding.gross - holding.fees - holding.funding
         for order in orders:
@@ -83,8 +89,28 @@ class Inheritance:
             f"open since {utc_text(position.entry_time)}, {position.quantity:g} at {position.entry_price:g}",
         )
 
-    def _hold(self, position: Position, books: dict[str, Any]) -> Holding:
-        holding = Holding(position, self._entry_of(position), position.entry_price, is_resumed=True)
+    def _let_go(self, record: OpenPosition) -> None:
+        core, portfolio = self._core, self._core.portfolio
+        holding, entry = portfolio.holdings.get(record.symbol), portfolio.entries.get(record.symbol)
+        if holding is not None and holding.position.id == record.id:
+            entry = holding.entry
+            portfolio.wallet -= holding.gross - holding.fees - holding.funding
+            del portfolio.holdings[record.symbol]
+        elif entry is None or entry.order.position_id != record.id:
+            return
+        portfolio.retire_entry(record.symbol, entry)
+        portfolio.retired_entries.pop(entry.order.client_id, None)
+        for client_id in [name for name, order in portfolio.orders.items() if order.position_id == record.id]:
+            portfolio.drop_order(client_id)
+        core.learner.drop_sample(entry.proposal.strategy, record.id)
+        core.alert(
+            f"elsewhere-{record.id}",
+            f"{record.symbol}: run {record.run_id} went on with this position while this run was down",
+            "it goes on from there" if record.is_open else "it is closed",
+        )
+
+    def _hold(self, position: Position, books: dict[str, Any], time: int) -> Holding:
+        holding = Holding(position, self._entry_of(position), position.entry_price, resumed_time=time)
         for name in books.keys() & fields_dict(Holding).keys():
             setattr(holding, name, books[name])
         return holding

@@ -64,12 +64,14 @@ class Resting:
         is_acknowledged: Whether the exchange has confirmed it.
         is_asked: Whether the exchange has been asked for it, because its word was late.
         replaced: Acknowledged ones before it, oldest first, that are cancelled once it is acknowledged.
+        cancelled: Times that somebody else has cancelled one.
     """
 
     client_id: str = ""
     is_acknowledged: bool = False
     is_asked: bool = False
     replaced: list[str] = field(factory=list)
+    cancelled: int = 0
 
 
 @define(eq=False)
@@ -97,7 +99,8 @@ class Holding:
         stored_peak: `Position.peak_gain` when the position was last stored.
         is_refilled: The entry filled on after a part had been closed: the position's entry price is then the cost of
             what is open, and no longer the mean of all entry fills.
-        is_resumed: An earlier run opened it; what its entry still fills is told by the account alone.
+        resumed_time: Since when this run has it, where an earlier run opened it: the account told of it, with what had
+            been filled up to then, ms UTC, and of what its entry still fills. None: this run opened it.
     """
 
     position: Position
@@ -119,7 +122,7 @@ class Holding:
     close_reason: str = ""
     stored_peak: float = 0.0
     is_refilled: bool = False
-    is_resumed: bool = False
+    resumed_time: int | None = None
 
     def resting(self, client_id: str) -> Resting | None:
         """The side whose newest order this is; None = neither."""
@@ -177,6 +180,12 @@ class Portfolio:
     def margin_in_use(self) -> float:
         """Initial margin of all positions and entries under way."""
         return sum(h.margin for h in self.holdings.values()) + sum(e.margin for e in self.entries.values())
+
+    @property
+    def position_ids(self) -> frozenset[str]:
+        """Positions that are open or being entered."""
+        ids = {holding.position.id for holding in self.holdings.values()}
+        return frozenset(ids | {entry.order.position_id for entry in self.entries.values()})
 
     def note_point(self, time: int) -> None:
         """Remember the initial equity of an equity point where it is another than that of the one before."""

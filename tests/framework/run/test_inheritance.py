@@ -134,3 +134,40 @@ async def test_what_the_entry_filled_after_the_last_word_stored_belongs_to_the_p
         assert trades[position_id].quantity == pytest.approx(2 * half)
     assert second.engine.portfolio.wallet == pytest.approx(exchange.book.wallet)
     assert second.engine._core.gates.state.strangers == {}
+
+
+async def test_instance_that_comes_back_goes_on_from_where_the_other_one_left(tmp_path, monkeypatch, market):
+    """One machine, then another, then the first again with the folder that it had: books of a time that is past."""
+    about, bars, rules = market
+    folders = {name: tmp_path / name for name in ("plain", "first", "second")}
+    for folder in folders.values():
+        folder.mkdir()
+    settings = {name: settings_of(folder) for name, folder in folders.items()}
+    plain = await live(
+        monkeypatch, settings["plain"], Stream(bars[:ROWS], exchange := Exchange(rules)), exchange, market=about
+    )
+    trade = next(t for t in plain.trades if t.exit_time - t.entry_time >= 16 * 60_000)
+    row, exchange, storage, done, ran = (trade.entry_time - about.start) // 60_000 + 3, Exchange(rules), None, 0, []
+    for name, until in (("first", row), ("second", row + 5), ("first", row + 10), ("second", None)):
+        stream = Stream(bars[:ROWS], exchange, first=done)
+        stop_when = None if until is None else lambda _, stream=stream, until=until: stream.rows >= until
+        life = await live(
+            monkeypatch, settings[name], stream, exchange, market=about, stop_when=stop_when, storage=storage
+        )
+        storage, done = life.assembly.plugins.storage, stream.rows
+        ran.append(life)
+        assert life.engine._core.gates.state.strangers == {}
+        ours = {s: h.position.side * h.position.quantity for s, h in life.engine.portfolio.holdings.items()}
+        assert ours == pytest.approx({p.symbol: p.side * p.quantity for p in exchange.book.positions()})
+    assert [life.assembly.folder.is_resumed for life in ran] == [False, False, True, True]
+    assert ran[0].assembly.folder.run_id == ran[2].assembly.folder.run_id != ran[1].assembly.folder.run_id
+    trades = await stored(storage.hooks, Trade)
+    wanted = {(fact[0], fact[2]): fact for fact in facts(plain.trades)}
+    assert (trade.symbol, trade.entry_time) in {(t.symbol, t.entry_time) for t in trades}
+    for fact in facts(trades):
+        if fact[2] <= trade.entry_time:
+            assert fact == wanted[fact[0], fact[2]]
+    assert not [t for t in trades if t.exit in {"unprotected", "reconciled", "unknown"}]
+    assert ran[3].engine.portfolio.wallet == pytest.approx(exchange.book.wallet)
+    proof = await asyncio.to_thread(prove_session, ran[3].session_folder)
+    assert proof.difference is None

@@ -4,7 +4,7 @@ import pytest
 from attrs import evolve
 
 from slt.config import RiskConfig
-from slt.events import CancelOrder, EntriesHalted, RunEnding, Tick
+from slt.events import CancelOrder, EntriesHalted, ReadAccount, RunEnding, Tick
 from slt.types import (
     ExitMark,
     ExitOrder,
@@ -391,6 +391,49 @@ def test_target_that_is_refused_because_the_price_is_past_it_is_taken(bench, loo
     desk.accept(stop)
     (close,) = look.orders(desk.reject(target))
     assert (close.reason, close.quantity) == ("target", 10.0)
+
+
+def test_stop_that_somebody_cancels_is_placed_again_a_few_times_and_then_the_position_is_closed(bench, look):
+    desk = bench()
+    stop, _ = desk.enter()
+    for _ in range(3):
+        commands = desk.reject(stop, status=OrderStatus.CANCELLED)
+        (again,) = look.orders(commands)
+        assert (again.role, again.stop_price, again.quantity) == (stop.role, stop.stop_price, stop.quantity)
+        assert again.client_id != stop.client_id
+        (notice,) = look.notices(commands)
+        assert "the protective stop was cancelled, and not by slt; it is placed again" in notice.title
+        assert [c for c in commands if isinstance(c, ReadAccount)]
+        stop = again
+        desk.accept(stop)
+        assert desk.portfolio.holdings[stop.symbol].uncovered_since is None
+    (close,) = look.orders(desk.reject(stop, status=OrderStatus.CANCELLED))
+    assert (close.reason, close.quantity) == ("unprotected", stop.quantity)
+
+
+def test_target_that_somebody_cancels_is_placed_again_a_few_times(bench, look):
+    desk = bench()
+    _, target = desk.enter()
+    for _ in range(3):
+        (again,) = look.orders(desk.reject(target, status=OrderStatus.CANCELLED))
+        assert (again.role, again.stop_price, again.quantity) == (target.role, target.stop_price, target.quantity)
+        target = again
+        desk.accept(target)
+    commands = desk.reject(target, status=OrderStatus.CANCELLED)
+    assert look.orders(commands) == []
+    assert "the target does not rest (cancelled)" in look.notices(commands)[0].title
+
+
+def test_stop_that_is_cancelled_while_its_successor_is_on_the_way_is_not_missed(bench, look):
+    desk = bench()
+    stop, target = desk.enter()
+    for order in (stop, target):
+        desk.accept(order)
+    desk.fill(target, 103.0, quantity=4.0)
+    desk.fill(target, 103.0, quantity=2.0)
+    holding = desk.portfolio.holdings[stop.symbol]
+    assert holding.stop.client_id == stop.client_id
+    assert look.orders(desk.reject(stop, status=OrderStatus.CANCELLED))[0].quantity == pytest.approx(4.0)
 
 
 def test_alerts_of_two_symbols_at_one_time_are_both_told(bench, look):

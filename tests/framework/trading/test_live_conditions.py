@@ -394,6 +394,81 @@ def test_what_the_entry_of_an_earlier_run_still_fills_makes_its_position_larger(
     assert desk.engine._core.gates.state.strangers == {}
 
 
+def test_fills_that_the_account_had_in_when_it_told_of_the_position_change_nothing(bench, look):
+    desk = bench()
+    desk.give(PositionsLeft(look.start, (left_open(bench, look),)))
+    for order in look.orders(account(desk, (AAA, 1, 10.0, 100.0))):
+        desk.accept(order)
+    holding = desk.portfolio.holdings[AAA]
+    assert holding.resumed_time is not None
+    for number, side in enumerate((1, -1)):
+        past = Fill(holding.resumed_time, f"t-000-{number}", AAA, side, 3.0, 100.0, 0.1, 900 + number)
+        assert desk.give(past) == []
+    assert (holding.position.quantity, holding.fees) == (10.0, 0.0)
+    later = Fill(holding.resumed_time + 1, "t-000-9", AAA, -1, 3.0, 101.0, 0.1, 909)
+    desk.give(later)
+    assert holding.position.quantity == 7.0
+
+
+def test_position_that_another_run_went_on_with_is_taken_over_as_that_one_left_it(bench, look):
+    desk = bench()
+    stop, target = desk.enter()
+    before = desk.portfolio.wallet
+    (ours,) = desk.portfolio.holdings.values()
+    record = next(r for r in reversed(look.records(desk.commands)) if isinstance(r, OpenPosition))
+    state = record.state | {"quantity": 6.0, "stop": 99.0, "exits_done": ["partial"]}
+    theirs = evolve(record, run_id="t-002", quantity=6.0, state=state)
+    commands = desk.give(PositionsLeft(look.start, (theirs,)))
+    assert [n.title for n in look.notices(commands)] == [
+        "AAAUSDT: run t-002 went on with this position while this run was down"
+    ]
+    assert desk.portfolio.holdings == {}
+    assert desk.portfolio.orders == {}
+    assert desk.trades() == []
+    again = [o for o in look.orders(account(desk, (AAA, 1, 6.0, 100.0), wallet=before)) if o.reduce_only]
+    assert [(o.stop_price, o.quantity) for o in again] == [(99.0, 6.0), (103.0, 6.0)]
+    assert {o.client_id for o in again}.isdisjoint({stop.client_id, target.client_id})
+    holding = desk.portfolio.holdings[AAA]
+    assert holding is not ours
+    assert (holding.position.id, holding.position.exits_done) == (record.id, {"partial"})
+    assert desk.engine.halts == {}
+
+
+def test_position_that_another_run_has_closed_is_forgotten_without_a_trade(bench, look):
+    desk = bench()
+    desk.enter(fee=3.0)
+    record = next(r for r in reversed(look.records(desk.commands)) if isinstance(r, OpenPosition))
+    desk.give(PositionsLeft(look.start, (evolve(record, run_id="t-002", is_open=False, quantity=0.0),)))
+    account(desk, wallet=10_050.0)
+    assert desk.portfolio.holdings == {}
+    assert desk.trades() == []
+    assert desk.engine.halts == {}
+    assert desk.portfolio.left == {}
+    assert (desk.portfolio.wallet, desk.portfolio.initial_equity) == (10_050.0, 10_050.0)
+
+
+def test_entry_whose_position_another_run_has_is_let_go_and_its_late_fill_closes_nothing(bench, look):
+    desk = bench()
+    (entry,) = look.orders(desk.close(desk.block(proposals=[(0, 0, 1, 98.0, 103.0)])))
+    record = left_open(bench, look)
+    assert record.id == entry.position_id
+    desk.give(PositionsLeft(look.start, (evolve(record, run_id="t-002"),)))
+    assert desk.portfolio.entries == {}
+    assert desk.fill(entry, 100.0) == []
+    stop, target = look.orders(account(desk, (AAA, 1, 10.0, 100.0)))
+    assert (stop.stop_price, target.stop_price) == (98.0, 103.0)
+    assert desk.portfolio.holdings[AAA].position.quantity == 10.0
+
+
+def test_own_position_that_the_storage_knows_under_another_number_stays(bench, look):
+    desk = bench()
+    desk.enter()
+    record = next(r for r in reversed(look.records(desk.commands)) if isinstance(r, OpenPosition))
+    desk.give(PositionsLeft(look.start, (evolve(record, id="t-002-000001", run_id="t-002"),)))
+    assert desk.portfolio.holdings[AAA].position.id == record.id
+    assert look.orders(account(desk, (AAA, 1, 10.0, 100.0))) == []
+
+
 @pytest.mark.parametrize(
     "found", [(AAA, -1, 10.0, 100.0), (AAA, 1, 10.0, 100.2), (AAA, 1, 12.0, 103.0)], ids=["side", "price", "far"]
 )
