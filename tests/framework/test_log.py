@@ -346,6 +346,22 @@ def test_file_takes_every_line_and_rotates(setup, tmp_path):
     assert [one.get("repeated") for one in lines(stream)] == [None, 2]
 
 
+def test_file_begins_with_what_was_written_before_it_was_known(setup, tmp_path):
+    file = tmp_path / "slt.log"
+    environment = {"MY_TOKEN": "own-secret"}
+    _, screen = setup()
+    get_logger("lifecycle").warning("the storage is away", safety=True, cause="own-secret")
+    logging.getLogger("library").error("%s failed", "something")
+    session, later = setup(file=file, environment=environment, secret_names=("MY_TOKEN",))
+    get_logger("lifecycle").info("run started")
+    session.close()
+    written = [json.loads(line) for line in file.read_text().splitlines()]
+    assert [line["event"] for line in written] == ["the storage is away", "something failed", "run started"]
+    assert written[0]["cause"] == "[MY_TOKEN]"
+    assert len(screen.getvalue().splitlines()) == 2
+    assert [line["event"] for line in lines(later)] == ["run started"]
+
+
 def test_file_keeps_debug_lines_of_libraries_out_unless_asked_for(setup, tmp_path):
     for other, expected in (("warning", []), ("debug", ["noise"])):
         file = tmp_path / f"{other}.jsonl"

@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 import time
+from collections import deque
 from contextlib import suppress
 from logging.handlers import RotatingFileHandler
 from typing import TYPE_CHECKING, Any, Self, TextIO
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 __all__ = ["LogSession", "configure_logging"]
+
+_EARLY_LINES = 1000
 
 
 def _is_safety(record: logging.LogRecord) -> bool:
@@ -123,6 +126,17 @@ class _File(RotatingFileHandler):
             sys.__stderr__.write(f"the log file `{self.baseFilename}` cannot be written ({reason}); the run goes on\n")
 
 
+class _Early(logging.Handler):
+    """Keeps what was written before there is a file, for the file to come."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: deque[logging.LogRecord] = deque(maxlen=_EARLY_LINES)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+
+
 class LogSession:
     """The log while it is set up; a context manager that takes it down again.
 
@@ -135,7 +149,15 @@ class LogSession:
     def __init__(self, screen: _Screen, file: _File | None, saved_level: int) -> None:
         self._screen = screen
         self._file = file
+        self._early = _Early() if file is None else None
         self._saved_level = saved_level
+
+    def _start(self) -> None:
+        for handler in self._handlers():
+            logging.getLogger().addHandler(handler)
+
+    def _handlers(self) -> list[logging.Handler]:
+        return [handler for handler in (self._screen, self._file, self._early) if handler is not None]
 
     @property
     def produced(self) -> int:  # noqa: D102 - documented above
@@ -158,11 +180,10 @@ class LogSession:
         global _session  # noqa: PLW0603 - the standard library's logging is one for the process, and so is this
         root = logging.getLogger()
         self._screen.tell(everything=True)
-        for handler in (self._screen, self._file):
-            if handler is not None:
-                root.removeHandler(handler)
-                with suppress(OSError, ValueError):  # a full disk refuses the last flush too
-                    handler.close()
+        for handler in self._handlers():
+            root.removeHandler(handler)
+            with suppress(OSError, ValueError):  # a full disk refuses the last flush too
+                handler.close()
         if _session is self:
             root.setLevel(self._saved_level)
             for name in (ROOT, *(f"{ROOT}.{category}" for category in CATEGORIES)):
@@ -191,7 +212,7 @@ def configure_logging(
     environment: Mapping[str, str] | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> LogSession:
-    """Set the log up for this process; a second call replaces the first.
+    """Set the log up for this process; a second call replaces the first, and its file begins with what came before it.
 
     Args:
         config: Levels, repetition, file sizes.
@@ -214,13 +235,15 @@ def configure_logging(
     people = terminal if config.format == "auto" else config.format == "console"
     render = console_renderer(colors=terminal and not environment.get("NO_COLOR")) if people else json_renderer()
     file_handler = _open_file(file, config, secrets) if file is not None else None
+    early: Iterable[logging.LogRecord] = ()
     if _session is not None:
+        early = _session._early.records if _session._early is not None else ()  # noqa: SLF001 - of this module
         _session.close()
-    root = logging.getLogger()
-    _session = LogSession(_Screen(config, secrets, render, stream, clock), file_handler, root.level)
-    for handler in (_session._screen, file_handler):  # noqa: SLF001 - the class of this module
-        if handler is not None:
-            root.addHandler(handler)
+    _session = LogSession(_Screen(config, secrets, render, stream, clock), file_handler, logging.getLogger().level)
+    if file_handler is not None:
+        for record in early:
+            file_handler.handle(record)
+    _session._start()  # noqa: SLF001 - as above
     _set_levels(config, has_file=file is not None)
     return _session
 
