@@ -364,6 +364,7 @@ async def takeovers(symbols, options, *, is_shared):
         for _ in range(options.repeats):
             await other.start()
             warm = await _standing_by(other, http)
+            before, _ = await site.account(http)
             begun = time.time()
             await holder.end(signal.SIGKILL)
             seconds, said = await other.ready(http, begun)
@@ -372,6 +373,8 @@ async def takeovers(symbols, options, *, is_shared):
             await asyncio.sleep(6.0)
             ours = sorted(position["symbol"] for position in other.health()["positions"])
             print(f"take-over, {way}, {symbols} symbols: {seconds:.2f} s; {warm}; {len(theirs)} positions", flush=True)
+            if theirs != before:
+                problems.append(f"take-over, {way}: positions before {before}, after {theirs}")
             if theirs != ours:
                 problems.append(f"take-over, {way}: positions of the exchange {theirs}, of the run {ours}")
             problems += [f"take-over, {way}: no stop for {one}" for one in set(theirs) - stopped]

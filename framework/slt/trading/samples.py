@@ -25,6 +25,7 @@ class SampleStore:
     """
 
     def __init__(self, width: int, limit: int) -> None:
+        self._width = width
         self._limit = limit
         self._most = limit + max(1, limit // 4)
         self._ids: list[str] = []
@@ -42,7 +43,7 @@ class SampleStore:
         if sample.resolved_time is None or sample.barrier_r is None:
             raise ValueError(f"sample {sample.id} is not resolved")
         vector = np.frombuffer(sample.features, dtype="<f4")
-        if len(vector) != self._rows["x"].shape[1]:
+        if len(vector) != self._width:
             raise ValueError(f"sample {sample.id} is of another schema: it has {len(vector)} columns")
         if len(self._ids) == len(self._rows):
             self._make_room()
