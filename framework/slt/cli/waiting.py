@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from slt.config import Settings
 
-__all__ = ["waiting_lines"]
+__all__ = ["newest_under_way", "waiting_lines"]
 
 _FRESH_SECONDS = 30.0
 
@@ -34,6 +34,13 @@ def waiting_lines(settings: Settings, run_id: str, symbol: str) -> list[str]:
     if reason is not None and "features" not in waits:
         lines.append(f"now no entries in {symbol}: {reason}")
     return lines
+
+
+def newest_under_way(settings: Settings) -> str | None:
+    """The newest run of this name that is under way on this machine; None where there is none."""
+    folder = Path(settings.run.folder)
+    found = [file.parent.name for file in folder.glob(f"{settings.run.name}-*/health.json") if _vitals(file)]
+    return max(found, key=lambda run_id: (len(run_id), run_id), default=None)
 
 
 def _vitals(file: Path) -> dict[str, Any]:

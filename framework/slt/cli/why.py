@@ -10,12 +10,15 @@ import click
 from slt.cli.config import config_option
 from slt.cli.stored import Stored, with_storage
 from slt.cli.tables import print_entries
-from slt.cli.waiting import waiting_lines
+from slt.cli.waiting import newest_under_way, waiting_lines
+from slt.errors import SltError
 from slt.loader import read_whole_config
 from slt.types import Decision
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from slt.config import Settings
 
 __all__ = ["why"]
 
@@ -29,7 +32,8 @@ __all__ = ["why"]
 def why(symbol: str, moment: str | None, run_id: str | None, limit: int, config_path: Path) -> None:
     """Tell what became of SYMBOL's proposals: newest first, one line each, with the gate and its numbers.
 
-    Of a run that is under way on this machine it first tells what holds entries up just now.
+    Of a run that is under way on this machine it first tells what holds entries up just now, also while its storage is
+    away.
     """
     until = None if moment is None else parse_moment(moment) + 1
 
@@ -38,10 +42,15 @@ def why(symbol: str, moment: str | None, run_id: str | None, limit: int, config_
         asked = {"symbol": symbol.upper(), "until": until, "newest_first": True, "limit": limit}
         return run.id, await stored.records(Decision, run, **asked)
 
-    found_run, decisions = with_storage(config_path, read)
+    settings = read_whole_config(config_path)
+    try:
+        found_run, decisions = with_storage(config_path, read)
+    except SltError:
+        if moment is None and (under_way := run_id or newest_under_way(settings)):
+            _tell_waits(settings, under_way, symbol.upper())
+        raise
     if moment is None:
-        for line in waiting_lines(read_whole_config(config_path), found_run, symbol.upper()):
-            click.echo(line)
+        _tell_waits(settings, found_run, symbol.upper())
     if not decisions:
         until_then = "" if moment is None else " up to then"
         click.echo(f"run {found_run}: no strategy has proposed anything for {symbol.upper()}{until_then}")
@@ -61,6 +70,11 @@ def why(symbol: str, moment: str | None, run_id: str | None, limit: int, config_
     heads = ["time (UTC)", "side", "gate", "proposal", "confidence", "p_win", "numbers"]
     words = ["{}", "{}", "{}", "{}", "confidence {}", "p_win {}", "{}"]
     print_entries(heads, rows, words=words, title=f"{symbol.upper()} in run {found_run}, newest first")
+
+
+def _tell_waits(settings: Settings, run_id: str, symbol: str) -> None:
+    for line in waiting_lines(settings, run_id, symbol):
+        click.echo(line)
 
 
 def parse_moment(text: str) -> int:

@@ -105,6 +105,21 @@ def test_why_tells_first_what_holds_entries_up_now(stored, tmp_path, symbol, cha
     assert stored("why", symbol, "--at", "2100-01-01")[1] == before
 
 
+@pytest.mark.parametrize("chosen", [(), ("--run", "t-001")])
+def test_why_tells_what_holds_entries_up_while_the_storage_is_away(slt, tmp_path, file_storage, chosen):
+    (tmp_path / "config.toml").write_text(CONFIG)
+    (tmp_path / "runs" / "t-001").mkdir(parents=True)
+    health_of(tmp_path)
+    code, out, err = slt("why", "syn1usdt", *chosen)
+    assert code == 1
+    assert out.splitlines() == [
+        "now no entries by books: the books have not been compared with the exchange yet",
+        "now no entries in SYN1USDT: its features are not ready",
+    ]
+    assert err.startswith("slt: no run is stored in file")
+    assert slt("why", "syn1usdt", "--at", "2100-01-01")[1] == ""
+
+
 def test_why_up_to_a_moment_and_a_limit_leaves_out_the_rest(stored, file_storage):
     expected = [d for d in decisions_of(file_storage) if d.symbol == "SYN2USDT"]
     moment = expected[3].time
