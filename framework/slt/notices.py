@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from slt.types import Position, Trade
 
 __all__ = [
+    "DIGEST_LINES",
     "NOTICE_KINDS",
     "NoticesConfig",
     "alert_notice",
@@ -44,7 +45,8 @@ __all__ = [
 NOTICE_KINDS = ("open", "close", "daily", "alert")
 """The kinds of `slt.types.Notice`."""
 
-_DIGEST_LINES = 20
+DIGEST_LINES = 20
+"""Notices that a digest shows by their titles; of the others it tells the number."""
 _kinds = deep_iterable(in_(NOTICE_KINDS), instance_of(tuple))
 
 
@@ -325,7 +327,7 @@ def digest_notice(notices: Sequence[Notice]) -> Notice:
     counts = {kind: sum(notice.kind == kind for notice in notices) for kind in NOTICE_KINDS}
     told = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
     by_weight = sorted(notices, key=lambda notice: (-NOTICE_KINDS.index(notice.kind), -notice.time))
-    shown = sorted(by_weight[:_DIGEST_LINES], key=lambda notice: notice.time)
+    shown = sorted(by_weight[:DIGEST_LINES], key=lambda notice: notice.time)
     fields = [(format_time(notice.time), notice.title) for notice in shown]
     if left := len(notices) - len(shown):
         fields.append(("…", f"{left} more"))

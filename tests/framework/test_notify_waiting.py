@@ -8,6 +8,7 @@ from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -135,6 +136,21 @@ async def test_twenty_waiting_are_told_one_by_one(live):
         life.outbox.put(notice)
     await life.drain()
     assert channel.got == told
+
+
+async def test_digests_leave_out_no_title_of_an_alert_or_a_summary(live):
+    channel = Channel()
+    life = live({"one": channel})
+    told = notices(*["alert", "open", "daily", "close", "open"] * 50)
+    for number, notice in enumerate(told):
+        life.outbox.put(evolve(notice, title=f"title {number}"))
+    assert await life.drain() == 0
+    shown = {text for message in channel.got for text in (message.title, *(value for _, value in message.fields))}
+    weighty = {f"title {number}" for number, notice in enumerate(told) if notice.kind in ("alert", "daily")}
+    assert weighty <= shown
+    assert len(channel.got) <= 6
+    assert life.status().delivered == 250
+    assert list(life.outbox.delivered()["one"]) == [notice.id for notice in told]
 
 
 async def test_digest_refused_or_cut_off_is_tried_again_as_it_is(live):

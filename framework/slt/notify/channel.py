@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from slt.log import get_logger
-from slt.notices import digest_notice
+from slt.notices import DIGEST_LINES, digest_notice
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -125,7 +125,7 @@ class Channel:
         return notice.id in self._known or notice.id in self._waiting
 
     def take(self, now: float) -> tuple[Parcel | None, list[Notice]]:
-        """Take the oldest notice for sending, or all that wait where they are many.
+        """Take the oldest notice for sending; where many wait, all that one digest can tell of them.
 
         What is taken stays undelivered until `confirm` or `give_up`.
 
@@ -139,8 +139,7 @@ class Channel:
         if not self.queue:
             return None, stale
         if len(self.queue) > self._digest_above:
-            contents = tuple(self.queue)
-            self.queue.clear()
+            contents = tuple(self.queue.popleft() for _ in range(self._told_in_one()))
             self.digests += 1
             self.sending = Parcel(digest_notice(contents), contents)
         else:
@@ -216,6 +215,11 @@ class Channel:
             off=self.off,
             due_seconds=round(max(self.due_time - now, 0.0), 3) if waiting else 0.0,
         )
+
+    def _told_in_one(self) -> int:
+        """How many of the queue one digest can tell without leaving out the title of an alert or a summary."""
+        weighty = [place for place, notice in enumerate(self.queue) if notice.kind not in _PASSING]
+        return weighty[DIGEST_LINES] if len(weighty) > DIGEST_LINES else len(self.queue)
 
     def _settle(self, parcel: Parcel) -> None:
         self.sending = None
