@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import attrs
 from attrs import frozen
 
-from slt._binding import in_one_line
 from slt.audit.admission import check_certificates
 from slt.config import (
     KERNEL_SECTIONS,
@@ -22,11 +21,12 @@ from slt.config import (
     NoticesConfig,
     render_section,
 )
-from slt.errors import ConfigError, PluginError, StorageError
+from slt.errors import ConfigError, StorageError
 from slt.log import get_logger
 from slt.run.dense import Dense
 from slt.run.folders import RunFolder, UnderWayError, check_root, open_folder, symbols_before
 from slt.run.standby import wait_for_folder, wants_lock
+from slt.run.starting import OPEN_SECONDS, opening
 from slt.run.supervision import register_stop
 from slt.storage.contract import Query
 from slt.storage.journal import Journal
@@ -48,7 +48,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Assembly", "assembled", "effective_config", "secret_names"]
 
-_OPEN_TIMEOUT_S = 300.0
 _log = get_logger("lifecycle")
 
 
@@ -210,16 +209,16 @@ async def assembled(
     async with AsyncExitStack() as held, AsyncExitStack() as ended:
         ended.push_async_callback(lifecycle.stop)
         register_stop(lifecycle, "broker", plugins.broker.hooks.slt_close_broker)
-        async with _in_time(plugins.broker):
-            opening = plugins.broker.hooks.slt_open_broker(market=market, wallet=settings.account.initial_equity)
-            rules = dict(await opening)
+        async with opening(plugins.broker.installed, lifecycle):
+            asked = plugins.broker.hooks.slt_open_broker(market=market, wallet=settings.account.initial_equity)
+            rules = dict(await asked)
         missing = [s for s in market.symbols if s not in rules]
         if missing and market.is_resumed:
             _log.warning("symbols of this run are not at the exchange any more", symbols=", ".join(missing))
         elif missing:
             raise ConfigError(f"brokers.{plugins.broker.name}: no trading rules for {', '.join(missing)}")
         is_paced = settings.run.mode != "backtest"
-        storage = StorageLink(plugins.storage.hooks, open_seconds=_OPEN_TIMEOUT_S)
+        storage = StorageLink(plugins.storage.hooks, open_seconds=OPEN_SECONDS)
         register_stop(lifecycle, "storage", storage.slt_close_storage)
         folder, stored = await _take_folder(
             settings, plugins.storage, storage, (lifecycle, starting), (config, identity), is_fresh=is_fresh
@@ -263,7 +262,7 @@ async def _take_folder(
     """The run's folder, waited for where another instance has it, and the runs in the storage; None = it is away."""
     root, name = Path(settings.run.folder), settings.run.name
     while True:
-        async with _in_time(plugin):
+        async with opening(plugin.installed, start[0]):
             stored = await _stored_runs(storage, is_patient=settings.run.mode != "backtest")
         try:
             return open_folder(root, name, *texts, stored, is_fresh=is_fresh), stored
@@ -294,22 +293,11 @@ async def _open_reader(
 ) -> Reader:
     """Open the cache that config chooses, if any; a back-test asks for no statistics and has none."""
     if plugins.cache is not None:
-        async with _in_time(plugins.cache):
+        async with opening(plugins.cache.installed, lifecycle):
             _log.info("cache opened", cache=await plugins.cache.hooks.slt_open_cache())
     reader = make_reader(settings, plugins, is_writer=True, storage=storage)
     register_stop(lifecycle, "cache", reader.close)
     return reader
-
-
-@asynccontextmanager
-async def _in_time(plugin: Loaded[Any]) -> AsyncIterator[None]:
-    try:
-        async with asyncio.timeout(_OPEN_TIMEOUT_S):
-            yield
-    except TimeoutError as error:
-        raise PluginError(f"{plugin.installed} did not open within {_OPEN_TIMEOUT_S:g} s") from error
-    except OSError as error:
-        raise PluginError(f"{plugin.installed} could not be opened: {in_one_line(error)}") from error
 
 
 def engine_setup(

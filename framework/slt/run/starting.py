@@ -11,13 +11,16 @@ import asyncio
 import contextlib
 import json
 import os
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from slt.log import get_logger
+from slt._binding import in_one_line
+from slt.errors import SltError, StoppedError
+from slt.lifecycle import Loops
 from slt.report.standing import Standing
 from slt.run.health_server import HealthServer
 from slt.run.vitals import resident_mib
@@ -26,11 +29,17 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
     from slt.config import Settings
+    from slt.lifecycle import LifecycleManager
+    from slt.loader import Installed
 
-__all__ = ["Starting", "starting_file"]
+__all__ = ["OPEN_SECONDS", "Starting", "opening", "starting_file"]
+
+OPEN_SECONDS = 300.0
+"""Longest time that opening one plugin may take."""
 
 _WORD_SECONDS = 5.0
-_log = get_logger("lifecycle")
+_LATE_SECONDS = 1200.0
+"""More than opening broker, storage and cache may take together, and everything around it."""
 
 
 def starting_file(root: Path, name: str) -> Path:
@@ -48,18 +57,21 @@ class Starting:
 
     Args:
         settings: The configuration; a back-test shows nothing.
+        clock: Seconds that never go back.
 
     Attributes:
         server: Health over HTTP, of the start and then of the run.
         waits: What keeps the run from being under way, by source.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.server = HealthServer(settings.health, self.snapshot)
         self.waits = {"start": "the run is not under way yet"}
         self._settings = settings
         self._file = starting_file(Path(settings.run.folder), settings.run.name)
         self._tasks: list[asyncio.Task[None]] = []
+        self._loops = Loops(clock)
+        self._mark = self._loops.declare("start", interval_seconds=OPEN_SECONDS, deadline_seconds=_LATE_SECONDS)
         self._news = asyncio.Event()
         self._is_over = False
 
@@ -82,13 +94,15 @@ class Starting:
 
     @contextlib.contextmanager
     def waiting(self, source: str, reason: str) -> Iterator[None]:
-        """Name something else that is waited for meanwhile."""
+        """Name something else that is waited for meanwhile, however long that takes."""
+        self._mark.rest()
         self.waits[source] = reason
         self._news.set()
         try:
             yield
         finally:
             del self.waits[source]
+            self._mark.beat()
             self._news.set()
 
     def hand_over(self, snapshot: Callable[[], dict[str, Any]]) -> None:
@@ -123,7 +137,7 @@ class Starting:
             "positions": [],
             "standing": attrs.asdict(Standing(0)),
             "lag_seconds": None,
-            "late_loops": [],
+            "late_loops": [attrs.asdict(loop) for loop in self._loops.late()],
             "memory_mib": round(resident_mib(), 1),
             "writer": {"pending": 0, "written": 0, "failures": 0, "journal_failures": 0},
             "cache": None,
@@ -150,3 +164,32 @@ class Starting:
             fresh.unlink()
         else:
             fresh.replace(self._file)
+
+
+@contextlib.asynccontextmanager
+async def opening(plugin: Installed, lifecycle: LifecycleManager) -> AsyncIterator[None]:
+    """Open a plugin meanwhile, not for longer than `OPEN_SECONDS`, and not beyond a signal to stop.
+
+    Raises:
+        StoppedError: The run was stopped before it began.
+        SltError: It did not open in time, or what it needs is out of reach: a later start may find it.
+    """
+    loop = asyncio.get_running_loop()
+
+    async def cut(limit: asyncio.Timeout) -> None:
+        await lifecycle.stopping.wait()
+        limit.reschedule(loop.time())
+
+    try:
+        async with asyncio.timeout(OPEN_SECONDS) as limit:
+            cutting = asyncio.ensure_future(cut(limit))
+            try:
+                yield
+            finally:
+                cutting.cancel()
+    except TimeoutError as error:
+        if lifecycle.stop_requested:
+            raise StoppedError("stopped before the run began; the same command starts it") from None
+        raise SltError(f"{plugin} did not open within {OPEN_SECONDS:g} s") from error
+    except OSError as error:
+        raise SltError(f"{plugin} could not be opened: {in_one_line(error)}") from error

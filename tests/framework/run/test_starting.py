@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 import time
 from types import SimpleNamespace
 
@@ -13,14 +15,15 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from slt import hookimpl
 from slt.config import LogConfig, read_config
-from slt.errors import ConfigError, StoppedError
+from slt.errors import ConfigError, SltError, StoppedError
 from slt.log import configure_logging
 from slt.run import health_server, standby
 from slt.run.execution import Observer, execute
 from slt.run.folders import held
 from slt.run.health_server import HealthServer
-from slt.run.starting import starting_file
+from slt.run.starting import Starting, starting_file
 from slt_memory.storage import MemoryStorage
+from slt_replay.paper import PaperBroker
 
 CONFIG = """
 [run]
@@ -219,3 +222,48 @@ async def test_start_that_fails_leaves_neither_server_nor_file(begin, tmp_path):
     with pytest.raises(aiohttp.ClientConnectionError):
         await run.ask("/healthz")
     assert not starting_file(tmp_path / "runs", "t").exists()
+
+
+@pytest.mark.parametrize(("plugin", "hook"), [(MemoryStorage, "slt_open_storage"), (PaperBroker, "slt_open_broker")])
+async def test_signal_ends_a_start_whose_storage_or_broker_gives_no_answer(begin, monkeypatch, plugin, hook):
+    asked = asyncio.Event()
+
+    async def hang(self, **_):
+        asked.set()
+        await asyncio.Event().wait()
+
+    hang.slt_impl = getattr(plugin, hook).slt_impl
+    monkeypatch.setattr(plugin, hook, hang)
+    run = await begin()
+    async with asyncio.timeout(60):
+        await asked.wait()
+        os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(StoppedError, match="stopped before the run began"):
+            await run.task
+
+
+@pytest.mark.parametrize("error", [ConnectionRefusedError(111, "Connection refused"), TimeoutError()])
+async def test_broker_out_of_reach_at_the_start_is_what_time_can_help(begin, monkeypatch, error):
+    async def refuse(self, **_):
+        raise error
+
+    refuse.slt_impl = PaperBroker.slt_open_broker.slt_impl
+    monkeypatch.setattr(PaperBroker, "slt_open_broker", refuse)
+    run = await begin()
+    with pytest.raises(SltError) as caught:
+        await run.task
+    assert caught.value.exit_code == 1, "a supervisor starts it again"
+
+
+async def test_start_that_hangs_is_late_and_one_that_waits_is_not(tmp_path):
+    clock = SimpleNamespace(now=0.0)
+    config = tmp_path / "config.toml"
+    config.write_text(CONFIG.format(folder=tmp_path, port=0))
+    starting = Starting(read_config(config, {}), clock=lambda: clock.now)
+    with starting.waiting("instance", STANDBY):
+        clock.now += 1e6
+        assert starting.snapshot()["late_loops"] == []
+    assert starting.snapshot()["late_loops"] == []
+    clock.now += 1201.0
+    (late,) = starting.snapshot()["late_loops"]
+    assert late["name"] == "start"

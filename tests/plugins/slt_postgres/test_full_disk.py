@@ -124,7 +124,7 @@ async def test_server_that_cannot_write_its_log_ahead_is_started_again_and_every
 
 
 async def panic(data):
-    """Have a server on a full disk begin another segment of its write-ahead log: it panics, and ends what is connected."""
+    """Have a server on a full disk begin another segment of its write-ahead log: it panics and cuts everybody."""
     asker, witness = [await asyncpg.connect(host=str(data), user="postgres", database="postgres") for _ in range(2)]
     with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, OSError)):
         await begin_segments(asker)
