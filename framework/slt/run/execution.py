@@ -23,7 +23,7 @@ from slt.run.fitting import FitWorker
 from slt.run.health_server import check_health_config
 from slt.run.heap import share_heaps
 from slt.run.interim import InterimKeeper
-from slt.run.leftovers import bring_leftovers
+from slt.run.leftovers import bring_leftovers, remember_storage, storage_mark
 from slt.run.live import play_live
 from slt.run.live_session import LiveSession
 from slt.run.modes import check_mode
@@ -232,7 +232,9 @@ def _watch_storage(
         is_halting=assembly.settings.run.halt_entries_without_storage,
     )
     session.halts["storage"] = watch.halt_reason
-    leftovers = bring_leftovers(assembly.folder.path.parent, assembly.folder.path, assembly.storage)
+    remember_storage(assembly.folder.path, assembly.plugins.storage)
+    mark = storage_mark(assembly.plugins.storage)
+    leftovers = bring_leftovers(assembly.folder.path.parent, assembly.folder.path, assembly.storage, mark)
     return [tasks.create_task(work) for work in (watch.watch(), watch.prune(), leftovers)]
 
 
