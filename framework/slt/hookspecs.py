@@ -468,7 +468,8 @@ class StorageSpecs(Protocol):
 
         **Called** by the kernel's write-behind writer, one batch at a time, in order; the engine never waits for it.
 
-        **Args** `records`: any mixture of types, oldest first; of two with one id the later counts.
+        **Args** `records`: any mixture of types, oldest first; of two with one id the later counts, but for what
+        different runs say of one position: see `slt.storage.contract.counts`.
 
         **On error** raise `slt.errors.StorageError`; the batch stays in the journal and is written again later. Raise
         its subclass `slt.errors.RecordRefusedError` only where a record can never be stored for what it is: the writer

@@ -9,6 +9,7 @@ from attrs import evolve, fields, frozen
 
 from slt import hookimpl
 from slt.errors import StorageError
+from slt.storage.contract import counts
 from slt.types import Notice, Record, Run
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class MemoryStorage:
 
     @hookimpl
     async def slt_write_records(self, records: Sequence[Record]) -> None:
-        """Keep copies of the records, replacing those of the same type and id.
+        """Keep copies of the records, replacing those of the same type and id where they count.
 
         Raises:
             StorageError: The storage is not open, or something is no record; then nothing is kept.
@@ -63,7 +64,9 @@ class MemoryStorage:
         if foreign := [type(record).__name__ for record in records if type(record) not in self._records]:
             raise StorageError(f"cannot store `{foreign[0]}`; allowed are {_kind_names()}")
         for record in records:
-            self._records[type(record)][record.id] = _copy(record)
+            kept = self._records[type(record)]
+            if record.id not in kept or counts(record, kept[record.id]):
+                kept[record.id] = _copy(record)
 
     @hookimpl
     async def slt_read_records(self, query: Query) -> list[Record]:

@@ -13,6 +13,7 @@ from attrs import field, frozen, validators
 
 from slt import hookimpl
 from slt.errors import SltError, StorageError
+from slt.storage.contract import counts
 from slt_postgres.address import Address, explain, read_url
 from slt_postgres.connections import DRIVER_ERRORS, Connections, transaction
 from slt_postgres.embedded import EmbeddedServer
@@ -335,10 +336,12 @@ def _table_of(kind: type) -> Table:
 
 
 def _by_table(records: Iterable[Record]) -> dict[Table, list[Record]]:
-    """The records by table, the last of each id only."""
+    """The records by table, of each id only the one that counts."""
     latest: dict[type, dict[str, Record]] = {}
     for record in records:
-        latest.setdefault(type(record), {})[getattr(record, "id", "")] = record
+        found, name = latest.setdefault(type(record), {}), getattr(record, "id", "")
+        if name not in found or counts(record, found[name]):
+            found[name] = record
     return {_table_of(kind): list(by_id.values()) for kind, by_id in latest.items()}
 
 

@@ -35,6 +35,11 @@ _TIME_COLUMNS = {
     "StoredBar": "close_time",
     "Trade": "exit_time",
 }
+_COUNTS = {
+    "OpenPosition": "excluded.told_time >= open_positions.told_time",
+    "Trade": "excluded.exit_time <= trades.exit_time",
+}
+"""Which of two words counts where two runs have one each; see `slt.storage.contract.counts`."""
 
 
 class Table:
@@ -147,7 +152,9 @@ class Table:
     @cached_property
     def _on_conflict(self) -> str:
         changes = ", ".join(f"{column} = excluded.{column}" for column in self.columns if column != "id")
-        return f"ON CONFLICT (id) DO UPDATE SET {changes}"
+        counts = _COUNTS.get(self.kind.__name__)
+        condition = f" WHERE excluded.run_id = {self.name}.run_id OR {counts}" if counts else ""
+        return f"ON CONFLICT (id) DO UPDATE SET {changes}{condition}"
 
     @cached_property
     def _values_of(self) -> Callable[[Record], tuple[Any, ...]]:

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
+from slt.types import OpenPosition, Trade
+
 if TYPE_CHECKING:
     from slt.types import Record
 
-__all__ = ["Query"]
+__all__ = ["Query", "counts"]
 
 
 @frozen
@@ -38,3 +40,17 @@ class Query:
     until: int | None = None
     newest_first: bool = False
     limit: int | None = None
+
+
+def counts(record: Record, stored: Record) -> bool:
+    """Whether a record takes the place of the stored one of its type and id.
+
+    It does, but for what two runs say of one position: a run that comes back tells again what it knew when it died,
+    while another one has long gone on. Then the later word on the position counts (`OpenPosition.told_time`), and the
+    earlier exit of its trade (`Trade.exit_time`): the later one is what the run that came back made of its absence.
+    """
+    if isinstance(record, OpenPosition) and isinstance(stored, OpenPosition):
+        return record.run_id == stored.run_id or record.told_time >= stored.told_time
+    if isinstance(record, Trade) and isinstance(stored, Trade):
+        return record.run_id == stored.run_id or record.exit_time <= stored.exit_time
+    return True

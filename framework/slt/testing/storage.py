@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from slt.errors import StorageError
 from slt.hookspecs import StorageSpecs
 from slt.storage.contract import Query
-from slt.types import Record
+from slt.types import OpenPosition, Record, Trade
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
@@ -50,6 +50,7 @@ _BY_TYPE: dict[object, st.SearchStrategy[Any]] = {
 
 
 _HINTS: dict[type, dict[str, Any]] = {}
+_CONTESTED = [(OpenPosition, "told_time", max), (Trade, "exit_time", min)]
 
 
 def time_field(kind: type) -> str:
@@ -151,6 +152,34 @@ class StorageConformance:
             first, second = make_record(kind, 1), _changed(make_record(kind, 1))
             await storage.slt_write_records(records=[first, make_record(kind, 2), second])
             assert await storage.slt_read_records(query=Query(kind)) == [second, make_record(kind, 2)]
+
+        _play(make_storage, scenario)
+
+    @pytest.mark.parametrize("is_one_batch", [True, False], ids=["one batch", "two batches"])
+    @pytest.mark.parametrize(("kind", "field", "wins"), _CONTESTED, ids=lambda value: getattr(value, "__name__", value))
+    def test_write_of_two_runs_keeps_the_word_that_counts(
+        self,
+        make_storage: MakeStorage,
+        kind: type,
+        field: str,
+        wins: Callable[[int, int], int],
+        is_one_batch: bool,
+    ) -> None:
+        """Of what two runs say of a position the later word counts, and of its trade the earlier exit, in any order."""
+
+        async def scenario(storage: StorageSpecs) -> None:
+            number = 0
+            for first, second in ((10, 20), (20, 10), (20, 20)):
+                for other in ("demo-002", _RUN):
+                    number += 1
+                    own = make_record(kind, number, **{field: first})
+                    changes: dict[str, Any] = {"run_id": other, field: second}
+                    theirs = attrs.evolve(_changed(own), **changes)
+                    batches = [[own, theirs]] if is_one_batch else [[own], [theirs]]
+                    for batch in batches:
+                        await storage.slt_write_records(records=batch)
+                    counts = theirs if other == _RUN or wins(first, second) == second else own
+                    assert await storage.slt_read_records(query=Query(kind, id=own.id)) == [counts]
 
         _play(make_storage, scenario)
 
@@ -381,7 +410,7 @@ def _changed(record: Record) -> Record:
     other: dict[object, Any] = {str: "y", int: -2, float: -0.25, bool: False, bytes: b"\xff"}
     changes: dict[str, Any] = {}
     for name, hint in _hints(kind).items():
-        if name not in {"id", time_field(kind)}:
+        if name not in {"id", "told_time", time_field(kind)}:
             changes[name] = _other_container(hint) if get_origin(hint) in (dict, tuple) else other.get(hint, 7)
     values = {name: getattr(record, name) for name in _hints(kind)}
     changed: Record = kind(**values | changes)

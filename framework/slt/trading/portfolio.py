@@ -300,8 +300,8 @@ class Portfolio:
             del seen[next(iter(seen))]
         return True
 
-    def record(self, holding: Holding) -> OpenPosition:
-        """The position as a storage keeps it, with its money so far."""
+    def record(self, holding: Holding, time: int) -> OpenPosition:
+        """The position as a storage keeps it at an event time (ms UTC), with its money so far."""
         position = holding.position
         state: dict[str, Any] = attrs.asdict(position)
         state["marks"] = sorted(position.marks)
@@ -317,6 +317,7 @@ class Portfolio:
             quantity=position.quantity,
             is_open=position.quantity > 0,
             state=state,
+            told_time=time,
         )
 
     def _open(self, fill: Fill, entry: PendingEntry, stop: float, target: float) -> Holding:

@@ -117,6 +117,7 @@ class OpenPosition:
         quantity: Base units still open; 0 once closed.
         is_open: False once flat.
         state: Every field of `Position`, as JSON types; and in ``books`` the money of the position so far.
+        told_time: Event time at which the run said this, ms UTC. Of what different runs say, the latest counts.
     """
 
     id: str
@@ -127,6 +128,7 @@ class OpenPosition:
     quantity: float
     is_open: bool
     state: dict[str, Any]
+    told_time: int = 0
 
 
 @frozen

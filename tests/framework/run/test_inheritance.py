@@ -168,6 +168,10 @@ async def test_instance_that_comes_back_goes_on_from_where_the_other_one_left(tm
         if fact[2] <= trade.entry_time:
             assert fact == wanted[fact[0], fact[2]]
     assert not [t for t in trades if t.exit in {"unprotected", "reconciled", "unknown"}]
+    rows = await stored(storage.hooks, OpenPosition)
+    assert {p.id for p in rows if not p.is_open} == {t.id for t in trades}
+    assert {p.id for p in rows if p.is_open} == {h.position.id for h in ran[3].engine.portfolio.holdings.values()}
+    assert all(p.told_time >= p.entry_time for p in rows)
     assert ran[3].engine.portfolio.wallet == pytest.approx(exchange.book.wallet)
     proof = await asyncio.to_thread(prove_session, ran[3].session_folder)
     assert proof.difference is None
