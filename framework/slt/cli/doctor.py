@@ -28,8 +28,8 @@ def doctor(config_path: Path) -> None:
     """Look at everything that a run of this configuration needs; say what to do about each red line.
 
     Configuration, plugins, certificates, disk, database, cache, the feed and whether its streams really push, features
-    (compiled ahead, so that the run need not), and the broker: clock, symbols, key, rights, account. Nothing is traded.
-    Exit code 0 where nothing is red, else 1.
+    (compiled ahead, so that the run need not), the broker: clock, symbols, key, rights, account, and what the
+    notifiers need. Nothing is traded and nothing is sent. Exit code 0 where nothing is red, else 1.
     """
     from slt.run.doctor import examine  # noqa: PLC0415 # pulls in the engine
 

@@ -21,6 +21,7 @@ from slt.log.filters import SECRET_NAMES, SecretFilter
 from slt.run.assembly import secret_names
 from slt.run.dense import Dense
 from slt.run.folders import check_root
+from slt.run.health_server import check_health_config
 from slt.run.services import running_services
 from slt.storage.contract import Query
 from slt.types import Check, MarketInfo, Run
@@ -37,6 +38,7 @@ __all__ = ["examine"]
 _FEED_S = 90.0
 _STORAGE_S = 60.0
 _BROKER_S = 30.0
+_NOTIFIER_S = 5.0
 _FEATURES_S = 300.0
 _PUSH_S = 10.0
 _LISTEN_S = 2.0
@@ -68,6 +70,7 @@ async def examine(path: Path, tell: Callable[[Check], None]) -> None:
     _certificates(settings, plugins, tell)
     for check in _disk(Path(settings.run.folder)):
         tell(check)
+    _health(settings, tell)
     with contextlib.ExitStack() as stack:
         try:
             await asyncio.to_thread(stack.enter_context, running_services(settings))
@@ -75,6 +78,10 @@ async def examine(path: Path, tell: Callable[[Check], None]) -> None:
             _tell_error("services", error, tell)
             return
         await _outside(plugins, tell)
+        notices = settings.notices
+        if notices.in_backtest if settings.run.mode == "backtest" else notices.kinds:
+            for notifier in plugins.notifiers:
+                await _look(f"notifier {notifier.name}", _NOTIFIER_S, _notifier(notifier), tell)
 
 
 def _discreet(tell: Callable[[Check], None], names: tuple[str, ...]) -> Callable[[Check], None]:
@@ -178,6 +185,17 @@ def _disk(root: Path) -> list[Check]:
     return [Check("disk", "problem" if free < _NO_DISK else "warning", text, "make room, or choose another run.folder")]
 
 
+def _health(settings: Settings, tell: Callable[[Check], None]) -> None:
+    if settings.run.mode == "backtest" or not settings.health.port:
+        return
+    try:
+        check_health_config(settings.health)
+    except ConfigError as error:
+        _tell_error("health", error, tell)
+    else:
+        tell(Check("health", "ok", f"to be served on {settings.health.host}, port {settings.health.port}"))
+
+
 async def _storage(storage: Loaded[Any]) -> list[Check]:
     name = f"storage {storage.name}"
     try:
@@ -205,6 +223,14 @@ async def _cache(cache: Loaded[Any]) -> list[Check]:
     finally:
         await cache.hooks.slt_close_cache()
     return [Check(name, "ok", text)]
+
+
+async def _notifier(notifier: Loaded[Any]) -> list[Check]:
+    try:
+        await notifier.hooks.slt_open_notifier()
+    finally:
+        await notifier.hooks.slt_close_notifier()
+    return [Check(f"notifier {notifier.name}", "ok", "has what it needs; nothing was sent")]
 
 
 async def _broker(broker: Loaded[Any], market: MarketInfo) -> list[Check]:

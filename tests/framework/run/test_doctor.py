@@ -194,6 +194,7 @@ async def test_examine_healthy_configuration_looks_at_every_part(config):
         "plugins",
         "certificates",
         "disk",
+        "health",
         "storage slow",
         "feed talker",
         "feed talker: stream one",
@@ -316,3 +317,59 @@ async def test_checks_come_as_they_are_done(config):
         assert "feed talker: stream one" not in seen
         await work
     assert seen[-1] == "broker judge: part 0"
+
+
+NOTIFIED = """
+[run]
+mode = "{mode}"
+folder = "{folder}"
+[plugins]
+feed = "synthetic"
+storage = "memory"
+strategies = ["ema_cross"]
+sizer = "fixed_risk"
+notifiers = ["console", "discord"]
+[health]
+host = "{host}"
+"""
+
+
+@pytest.fixture
+def notified(tmp_path, monkeypatch):
+    monkeypatch.delenv("DISCORD_WEBHOOK_URL", raising=False)
+    monkeypatch.delenv("SLT_HEALTH_TOKEN", raising=False)
+
+    def notified(mode="paper", host="127.0.0.1"):
+        path = tmp_path / "config.toml"
+        path.write_text(NOTIFIED.format(mode=mode, host=host, folder=tmp_path))
+        return path
+
+    return notified
+
+
+async def test_examine_notifier_without_its_secret_is_red_as_the_run_would_refuse_it(notified):
+    checks = await looked(notified())
+    assert checks["notifier console"].verdict == "ok"
+    discord = checks["notifier discord"]
+    assert discord.verdict == "problem"
+    assert discord.found.endswith("the environment variable `DISCORD_WEBHOOK_URL` is not set")
+    assert discord.advice.startswith("put the webhook's address there")
+
+
+async def test_examine_notifier_with_its_secret_is_well_and_shows_none(notified, monkeypatch):
+    monkeypatch.setenv("DISCORD_WEBHOOK_URL", "https://discord.com/api/webhooks/1/s3cret-path")
+    checks = await looked(notified())
+    assert {check.verdict for check in checks.values()} <= {"ok", "warning"}
+    assert "s3cret-path" not in str(checks)
+
+
+async def test_examine_back_test_that_sends_nothing_needs_no_secret(notified):
+    checks = await looked(notified(mode="backtest"))
+    assert not [name for name in checks if name.startswith(("notifier", "health"))]
+
+
+async def test_examine_health_for_others_without_a_token_is_red(notified):
+    check = (await looked(notified(host="0.0.0.0")))["health"]
+    assert check.verdict == "problem"
+    assert "needs a token" in check.found
+    assert "SLT_HEALTH_TOKEN" in check.advice
