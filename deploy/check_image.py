@@ -167,13 +167,15 @@ def wait_for(process: subprocess.Popen[str], text: str) -> None:
 
 def ask_health(environment: Path, as_user: dict[str, object]) -> None:
     """The image's health check, until it is content or half a minute has passed."""
+    said = ""
     for _ in range(30):
         command = [str(environment / "bin" / "python"), str(ROOT / "deploy" / "healthcheck.py")]
         done = subprocess.run(command, capture_output=True, check=False, **as_user)  # type: ignore[call-overload] # as above
         if done.returncode == 0:
             return
+        said = done.stderr.decode()
         time.sleep(1.0)
-    sys.exit(f"the health check is not content: {done.stderr.decode()}")
+    sys.exit(f"the health check is not content: {said}")
 
 
 def free_port() -> int:
