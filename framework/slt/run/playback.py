@@ -55,6 +55,8 @@ class Playback:
         events: Events played.
         commands: Commands that they gave.
         time: Time of the last event, ms UTC.
+        rows: Rows of bars played.
+        bars_until: Close time of the last of them, ms UTC; 0 = none.
         difference: The first difference; None = none so far.
     """
 
@@ -70,6 +72,8 @@ class Playback:
         self.events = 0
         self.commands = 0
         self.time = 0
+        self.rows = 0
+        self.bars_until = 0
         self.difference: Difference | None = None
         self._engine = engine
         self._dense = dense
@@ -97,6 +101,7 @@ class Playback:
             return
         if entry.kind is EntryKind.WAVE:
             self._on_bars(content)
+            self.rows, self.bars_until = self.rows + len(content), int(content.close_time[-1])
             self._block, self._is_swapped = self._dense.compute(content), False
             self._dense.faults.clear()  # they are in the log as events
             return

@@ -57,7 +57,7 @@ async def restore(assembly: Assembly, session: LiveSession, folder: Path, *, is_
         is_simulated: The broker is a simulated one: it is brought to the same event.
 
     Returns:
-        What the driver remembered, and the time of the last event as ``time``.
+        What the driver remembered, brought up to the last event.
 
     Raises:
         SltError: The log is damaged, or of another version of slt or of a plugin.
@@ -83,6 +83,8 @@ async def restore(assembly: Assembly, session: LiveSession, folder: Path, *, is_
     session.start_pending_fits()
     progress: dict[str, Any] = state["progress"]
     progress["time"] = max(progress["time"], played.time)
+    progress["rows"] += played.rows
+    progress["bars_until"] = max(progress["bars_until"], played.bars_until)
     _log.info("session restored", part=first, events=played.events)
     return progress
 

@@ -26,7 +26,7 @@ name = "t"
 mode = "{mode}"
 confirm_live = true
 allow_uncertified = true
-warm_days = 0
+warm_days = {warm_days}
 one_instance = false
 folder = "{folder}/runs"
 {run}
@@ -94,9 +94,9 @@ class Life:
         return self.assembly.folder.path / "session"
 
 
-def settings_of(folder, mode="live", run="", plugins="", more=""):
+def settings_of(folder, mode="live", run="", plugins="", more="", warm_days=0):
     path = folder / "config.toml"
-    path.write_text(CONFIG.format(folder=folder, mode=mode, run=run, plugins=plugins, more=more))
+    path.write_text(CONFIG.format(folder=folder, mode=mode, run=run, plugins=plugins, more=more, warm_days=warm_days))
     return read_config(path, {})
 
 

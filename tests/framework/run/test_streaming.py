@@ -7,6 +7,7 @@ import shutil
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -16,6 +17,7 @@ from streaming_kit import Exchange, Stream, facts, live, recorded, recording, se
 
 from slt.cli.replay import replay
 from slt.errors import SltError
+from slt.run.dense import Dense
 from slt.run.proving import prove_session
 from slt.run.session_log import EntryKind, SessionLog, load_part, read_entries
 
@@ -175,7 +177,7 @@ class Death:
         self.image, self.row = exchange.image(), row
 
 
-async def rise(death, monkeypatch, market):
+async def rise(death, monkeypatch, market, *, storage=None, **options):
     """The same command again, after a death."""
     about, bars, rules = market
     exchange = Exchange.from_image(rules, death.image)
@@ -183,7 +185,8 @@ async def rise(death, monkeypatch, market):
     folder = death.folder.with_name("killed")
     shutil.rmtree(folder / "runs")
     shutil.copytree(death.folder / "runs", folder / "runs")
-    life = await live(monkeypatch, settings_of(folder), stream, exchange, market=about)
+    settings = settings_of(folder, **options)
+    life = await live(monkeypatch, settings, stream, exchange, market=about, storage=storage)
     assert life.assembly.folder.is_resumed
     return life, exchange
 
@@ -210,6 +213,37 @@ async def test_killed_between_bars_goes_on_to_the_same_trades_and_byte_equal(tmp
         assert agree(life, exchange)
         proof = await asyncio.to_thread(prove_session, life.session_folder)
         assert proof.difference is None
+
+
+async def test_killed_with_a_warm_start_gives_no_bar_to_the_features_twice(tmp_path, monkeypatch, market):
+    """The bars behind the last snapshot are in the session log and in the bar store: they are played from the log."""
+    about, bars, rules = market
+    plain, _ = await trade(tmp_path, monkeypatch, market, name="plain")
+    exchange, death = Exchange(rules), Death(tmp_path / "death")
+    stream = Stream(bars[:3], exchange)
+
+    async def strike(row):
+        if row == 441:
+            await stream.driver._assembly.writer.flush()
+            death.strike(tmp_path / "killed", exchange, row)
+
+    stream.on_row = strike
+    (tmp_path / "killed").mkdir()
+    settings = settings_of(tmp_path / "killed", warm_days=1)
+    first = await live(monkeypatch, settings, stream, exchange, market=about)
+    fed, compute = [], Dense.compute
+
+    def spy(self, bars):
+        fed.append(bars.close_time)
+        return compute(self, bars)
+
+    monkeypatch.setattr(Dense, "compute", spy)
+    storage = first.assembly.plugins.storage
+    life, _ = await rise(death, monkeypatch, market, storage=storage, warm_days=1)
+    times = np.concatenate(fed)
+    assert times[0] <= about.start + 441 * 60_000 < times[-1]
+    assert (np.diff(times) > 0).all()
+    assert facts(life.trades) == facts(plain.trades)
 
 
 async def test_stopped_before_an_entry_has_filled_waits_for_the_fill_and_protects_it(tmp_path, monkeypatch, market):
