@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import time
 import tomllib
@@ -180,6 +181,9 @@ def _numbers(name: str, ids: Iterable[str]) -> Iterator[int]:
 def _unfinished(path: Path, identity: str, *, is_fresh: bool) -> RunFolder | None:
     """The folder as that of a run to go on with or, where nothing has happened in it, to begin; None = neither."""
     state = _read_state(path)
+    if not state and (path / "snapshot.bin").exists():
+        detail = f"`{path / 'state.json'}` cannot be read, so it is not known whether this run may go on"
+        _log.error("an unfinished run is left as it is, and a new one begins", run=path.name, cause=detail, safety=True)
     if state.get("status") != "running":
         return None
     is_same, has_begun = state.get("identity") == identity, (path / "snapshot.bin").exists()
@@ -263,5 +267,8 @@ def _read_state(path: Path) -> dict[str, str]:
 
 def _write_state(path: Path, status: str, identity: str) -> None:
     temporary = path / "state.tmp"
-    temporary.write_text(json.dumps({"status": status, "identity": identity}), encoding="utf-8")
+    with temporary.open("w", encoding="utf-8") as file:
+        json.dump({"status": status, "identity": identity}, file)
+        file.flush()
+        os.fsync(file.fileno())
     temporary.replace(path / "state.json")

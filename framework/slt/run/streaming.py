@@ -19,6 +19,8 @@ import gc
 import time
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
+from attrs import evolve
+
 from slt.errors import SltError, StoppedError
 from slt.events import EntriesHalted, PositionsLeft, Tick
 from slt.feed import make_recorder
@@ -34,7 +36,7 @@ from slt.run.restoring import restore
 from slt.run.saving import save_part
 from slt.run.session_log import SessionLog
 from slt.run.universe import Arrivals, Universe, Warmed
-from slt.run.warming import bars_to_store, restated_to_store, warm_up
+from slt.run.warming import bars_to_store, restated_to_store, unseen, warm_up
 from slt.trading.accounts import BOOKS
 from slt.types import BrokerLink, OrderType, PricePoint, SymbolChange, Wave
 
@@ -149,6 +151,7 @@ class _Driver:
         self._wave_clock = 0
         self._begun_clock = 0
         self._bars_until = 0
+        self._warmed: dict[str, int] = {}
         self._priced: dict[str, int] = {}
         self._pace = 1.0
         self._unstored: list[Wave] = []
@@ -185,7 +188,8 @@ class _Driver:
         now = self._now()
         if (days := assembly.settings.run.warm_days) > 0:
             since = max(self._bars_until, now - round(days * _DAY_MS))
-            self._bars_until = max(self._bars_until, await warm_up(assembly, session, since, now))
+            self._warmed = await warm_up(assembly, session, since, now)
+            self._bars_until = max(self._bars_until, *self._warmed.values(), 0)
         remember_symbols(assembly.folder.path, session.dense.symbols)
         self._begun_clock = self._clock.now()
         session.halts["feed"] = self._feed_silence
@@ -255,14 +259,17 @@ class _Driver:
         return True
 
     def _warm(self, item: Any) -> None:
-        if isinstance(item, Wave):
-            self._clock.note(item.time)
-            self._wave_clock = self._clock.now()
-            item = self._universe.receive(item)
-            self._session.compute(item.bars)
-            self._universe.note(item.bars)
-            self._bars_until = int(item.bars.close_time[-1])
+        if isinstance(item, Wave) and len((wave := self._receive(item)).bars):
+            self._session.compute(wave.bars)
+            self._universe.note(wave.bars)
+            self._bars_until = int(wave.bars.close_time[-1])
         self._queue.task_done()
+
+    def _receive(self, wave: Wave) -> Wave:
+        self._clock.note(wave.time)
+        self._wave_clock = self._clock.now()
+        wave = self._universe.receive(wave)
+        return evolve(wave, bars=unseen(wave.bars, self._warmed))
 
     def _open_live(self, tasks: asyncio.TaskGroup) -> list[Coroutine[Any, Any, None]]:
         hooks, settings = self._broker.hooks, self._assembly.settings
@@ -418,11 +425,12 @@ class _Driver:
 
     async def _take_wave(self, wave: Wave) -> None:
         """The bars of a minute: decide, put the bars down for warm starts, and save when it is time."""
-        session, wave = self._session, self._universe.receive(wave)
+        session, wave = self._session, self._receive(wave)
         bars = wave.bars
+        if not len(bars):
+            self._unstored.append(wave)  # for what it restates
+            return
         closed = int(bars.close_time[-1])
-        self._clock.note(wave.time)
-        self._wave_clock = self._clock.now()
         await session.apply_halts(closed)
         moment = closed if wave.time - closed <= _LATE_WAVE_MS else wave.time
         block = session.compute(bars)

@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
-from slt.errors import StoppedError
+from slt.errors import ConfigError, StoppedError
 from slt.lifecycle import CrashGuard, LifecycleManager, Watchdog
 from slt.log import get_logger
 from slt.notices import alert_notice
@@ -124,6 +124,8 @@ async def save_and_stop(player: Player, assembly: Assembly) -> NoReturn:
 async def guarded(settings: Settings, lifecycle: LifecycleManager, starting: Starting) -> AsyncIterator[None]:
     """Count this start, wait where too many before it ended in a crash, and count no more where this one does not.
 
+    A configuration that is refused is no crash: whoever mends it need not wait.
+
     Raises:
         StoppedError: The run was stopped while it waited.
     """
@@ -138,7 +140,7 @@ async def guarded(settings: Settings, lifecycle: LifecycleManager, starting: Sta
         with starting.waiting("crashes", f"started too often without a clean stop, waiting {delay:g} s"):
             await _wait_out(delay, lifecycle)
         yield
-    except StoppedError:
+    except (StoppedError, ConfigError):
         guard.mark_clean()
         raise
     guard.mark_clean()

@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from slt.run.live_session import LiveSession
     from slt.types import Kline
 
-__all__ = ["bars_to_store", "past_bars", "restated_to_store", "warm_up"]
+__all__ = ["bars_to_store", "past_bars", "restated_to_store", "unseen", "warm_up"]
 
 _DAY_MS = 86_400_000
 _TRADED, _EMPTY, _ABSENT = int(BarState.TRADED), int(BarState.EMPTY), int(BarState.ABSENT)
 _log = get_logger("lifecycle")
 
 
-async def warm_up(assembly: Assembly, session: LiveSession, since: int, until: int) -> int:
+async def warm_up(assembly: Assembly, session: LiveSession, since: int, until: int) -> dict[str, int]:
     """Feed the dense part with what is known of a span.
 
     Args:
@@ -42,15 +42,39 @@ async def warm_up(assembly: Assembly, session: LiveSession, since: int, until: i
         until: Bars that close after it are left out, ms UTC.
 
     Returns:
-        Close time of the last bar fed; `since` where there was none.
+        Close time of the last bar that each symbol was fed with; one without any is left out.
     """
-    last, fed = since, 0
+    last: dict[str, int] = {}
+    fed = 0
     async for bars in past_bars(assembly, session.dense.symbols, since, until):
         await asyncio.to_thread(session.dense.compute, bars)
         session.dense.faults.clear()
-        last, fed = int(bars.close_time[-1]), fed + int((bars.state != _ABSENT).sum())
-    _log.info("features warmed up", bars=fed, until=last)
+        known = bars.state != _ABSENT
+        fed += int(known.sum())
+        for column in np.flatnonzero(known.any(axis=0)):
+            last[bars.symbols[column]] = int(bars.close_time[known[:, column]][-1])
+    _log.info("features warmed up", bars=fed, until=max(last.values(), default=since))
     return last
+
+
+def unseen(bars: Bars, last: dict[str, int]) -> Bars:
+    """The bars of a wave without those that a warm start has given already: a minute may close while it reads.
+
+    Args:
+        bars: The wave's.
+        last: As `warm_up` returns it.
+
+    Returns:
+        The same, or with what is known taken as absent; a row in which nothing else is left is gone.
+    """
+    if not last or bars.close_time[0] > max(last.values()):
+        return bars
+    known = bars.close_time[:, None] <= np.array([last.get(symbol, 0) for symbol in bars.symbols])
+    left = Bars.absent(bars.symbols, bars.interval_ms, bars.close_time)
+    for name in _COLUMNS:
+        getattr(left, name)[~known] = getattr(bars, name)[~known]
+    kept = np.flatnonzero(~known.any(axis=1) | (left.state != _ABSENT).any(axis=1))
+    return left.rows(int(kept[0]), int(kept[-1]) + 1) if len(kept) else left.rows(0, 0)
 
 
 async def past_bars(

@@ -96,11 +96,13 @@ def test_open_folder_other_folders_do_not_count(open_run, tmp_path, name):
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"status": 5}'])
-def test_open_folder_unreadable_state_is_no_run_to_resume(open_run, text):
+def test_open_folder_unreadable_state_is_no_run_to_resume(open_run, text, caplog):
     folder = open_run()
     folder.release()
     (folder.path / "state.json").write_text(text)
     assert open_run().run_id == "t-002"
+    told = [record for record in caplog.records if "left as it is, and a new one begins" in record.getMessage()]
+    assert len(told) == (not text.endswith("5}"))
 
 
 def test_open_folder_of_a_run_under_way_is_refused_unless_it_is_to_be_another(open_run):

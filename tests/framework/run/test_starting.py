@@ -222,6 +222,8 @@ async def test_start_that_fails_leaves_neither_server_nor_file(begin, tmp_path):
     with pytest.raises(aiohttp.ClientConnectionError):
         await run.ask("/healthz")
     assert not starting_file(tmp_path / "runs", "t").exists()
+    guard = json.loads((tmp_path / "runs" / "t.starts.json").read_text())
+    assert guard["starts"] == [], "what is refused is no crash"
 
 
 @pytest.mark.parametrize(("plugin", "hook"), [(MemoryStorage, "slt_open_storage"), (PaperBroker, "slt_open_broker")])

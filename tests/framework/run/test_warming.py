@@ -9,7 +9,7 @@ import pytest
 
 from slt.config import RunConfig
 from slt.errors import StorageError
-from slt.run.warming import bars_to_store, warm_up
+from slt.run.warming import bars_to_store, unseen, warm_up
 from slt.types import Bars, BarState, MarketInfo
 
 MINUTE, DAY = 60_000, 86_400_000
@@ -67,7 +67,7 @@ async def warmed(storage, since, until, warm_data="", *, is_resumed=False):
     )
     session = SimpleNamespace(dense=Dense())
     last = await warm_up(assembly, session, since, until)
-    return last, session.dense.blocks
+    return max(last.values(), default=since), session.dense.blocks
 
 
 async def test_stored_bars_come_back_as_they_went(tmp_path):
@@ -137,3 +137,35 @@ def test_wave_is_stored_without_what_is_absent(rows):
     assert records[0].id == f"AAAUSDT-{MINUTE}-{START + MINUTE}"
     assert records[0].taker_buy_volume == 0.5
     assert all(r.taker_buy_volume is None for r in records if r.symbol == "BBBUSDT")
+
+
+async def test_warm_up_tells_the_last_bar_of_each_symbol():
+    stored = bars_of(START, 10, absent=[(8, 1), (9, 1)])
+    session = SimpleNamespace(dense=Dense())
+    assembly = SimpleNamespace(
+        folder=SimpleNamespace(is_resumed=False),
+        market=MarketInfo(SYMBOLS, MINUTE, START + 10 * MINUTE, None, "test"),
+        storage=Storage(stored),
+        settings=SimpleNamespace(run=RunConfig(warm_data="")),
+    )
+    last = await warm_up(assembly, session, START, START + 10 * MINUTE)
+    assert last == {"AAAUSDT": START + 10 * MINUTE, "BBBUSDT": START + 8 * MINUTE}
+
+
+def test_unseen_leaves_out_what_the_warm_start_gave_and_keeps_what_came_late():
+    last = {"AAAUSDT": START + 10 * MINUTE, "BBBUSDT": START + 8 * MINUTE}
+    wave = bars_of(START + 7 * MINUTE, 4, absent=[(1, 0)])  # minutes 8 to 11
+    left = unseen(wave, last)
+    assert left.close_time.tolist() == [START + minute * MINUTE for minute in (9, 10, 11)]
+    traded = left.state == int(BarState.TRADED)
+    assert traded.tolist() == [[False, True], [False, True], [True, True]]
+    np.testing.assert_array_equal(left.close[traded], wave.close[1:][traded])
+    assert np.isnan(left.close[~traded]).all()
+
+
+def test_unseen_of_a_wave_that_is_all_known_is_empty_and_of_a_later_one_the_same():
+    last = {"AAAUSDT": START + 10 * MINUTE, "BBBUSDT": START + 10 * MINUTE}
+    assert len(unseen(bars_of(START + 9 * MINUTE, 1), last)) == 0
+    later = bars_of(START + 10 * MINUTE, 1)
+    assert unseen(later, last) is later
+    assert unseen(later, {}) is later
