@@ -12,6 +12,7 @@ import asyncpg
 from attrs import field, frozen
 
 from slt.errors import ConfigError, SltError, StorageError
+from slt_postgres.names import is_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,6 +60,7 @@ class Address:
         source: What the user edits to change it, e.g. ``DATABASE_URL``.
         sslmode: What the driver is told beyond the URL; None = nothing.
         password: To be kept out of every message.
+        names: Hosts that have to be looked up, in the URL's order.
     """
 
     target: dict[str, Any] = field(repr=False)
@@ -66,6 +68,7 @@ class Address:
     source: str
     sslmode: str | None = None
     password: str = field(default="", repr=False)
+    names: tuple[str, ...] = ()
 
 
 def read_url(url: str, source: str, environment: Mapping[str, str]) -> Address:
@@ -91,7 +94,8 @@ def read_url(url: str, source: str, environment: Mapping[str, str]) -> Address:
     if "sslmode" not in options and not environment.get("PGSSLMODE") and any(is_public(host) for host, _ in hosts):
         sslmode = "require"
     password = unquote(parts.password or "") or options.get("password", "")
-    return Address({"dsn": url.strip()}, _place(hosts, parts, options), source, sslmode, password)
+    names = tuple(host for host, _ in hosts if is_name(host))
+    return Address({"dsn": url.strip()}, _place(hosts, parts, options), source, sslmode, password, names)
 
 
 def is_public(host: str) -> bool:

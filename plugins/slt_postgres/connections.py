@@ -15,6 +15,7 @@ import asyncpg
 
 from slt.errors import ConfigError, RecordRefusedError, SltError, StorageError
 from slt_postgres.address import Address, explain
+from slt_postgres.names import look_up
 from slt_postgres.schema import bring_up_to_date, known_migrations
 
 if TYPE_CHECKING:
@@ -61,14 +62,16 @@ class Connections:
         milliseconds = round(self._statement_seconds * 1000)
         settings = {"application_name": self._client_name, "statement_timeout": str(milliseconds)}
         try:
-            return await asyncpg.connect(
-                **self.address.target,
-                ssl=self.address.sslmode,
-                timeout=cast("Any", self._connect_seconds),  # its annotation says int, fractions work
-                # A little later than the server's own timeout: this one is for a server that says nothing any more.
-                command_timeout=self._statement_seconds + 5,
-                server_settings=settings,
-            )
+            async with asyncio.timeout(self._connect_seconds):
+                await look_up(self.address.names)
+                return await asyncpg.connect(
+                    **self.address.target,
+                    ssl=self.address.sslmode,
+                    timeout=cast("Any", self._connect_seconds),  # its annotation says int, fractions work
+                    # Later than the server's own timeout: this one is for a server that says nothing any more.
+                    command_timeout=self._statement_seconds + 5,
+                    server_settings=settings,
+                )
         except (asyncpg.ClientConfigurationError, ValueError):
             raise ConfigError(f"{self.address.source}: the driver cannot read this database URL") from None
         except DRIVER_ERRORS as error:
