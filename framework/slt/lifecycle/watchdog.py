@@ -23,6 +23,12 @@ _log = logging.getLogger("slt.lifecycle")
 WATCHDOG_EXIT_CODE = 70
 """Exit code of a process that its watchdog ended."""
 
+_DUMP_SHARE = 0.1
+"""Share of the last seconds that the alert waits for the dump; then it goes without."""
+
+_LOG_SECONDS = 1.0
+"""Time that the log has when dump and alert are done or given up."""
+
 
 class Watchdog:
     """A thread that expects a beat from the event loop and ends the process when none has come for too long.
@@ -34,11 +40,12 @@ class Watchdog:
 
     Args:
         dump_file: Where the stacks of all threads and tasks go, appended.
-        on_silence: Called with the dump before the end, for a last alert; has `alert_seconds`; None = nobody.
+        on_silence: Called with the dump before the end, for a last alert, in a thread of its own; None = nobody. The
+            dump has a tenth of `alert_seconds`; then it is called without waiting on for it.
         silence_seconds: Silence after which the process is ended.
         beat_seconds: Distance of the beats.
         check_seconds: Distance of the thread's rounds.
-        alert_seconds: Time for writing the dump and for `on_silence`, together.
+        alert_seconds: Time for writing the dump and for `on_silence`, together; the log has a second more.
         exit_callback: Called with `WATCHDOG_EXIT_CODE`; `os._exit`, because a stuck loop cannot be asked to end.
         clock: Seconds that never go back.
     """
@@ -106,29 +113,59 @@ class Watchdog:
                 return
 
     def _bite(self, silence: float) -> None:
-        # In a thread of its own: neither a full disk nor a hanging alert may keep the process from ending.
-        helper = threading.Thread(target=self._report, args=(silence,), name="slt-watchdog-report", daemon=True)
-        helper.start()
-        helper.join(self._alert_seconds)
-        self._exit(WATCHDOG_EXIT_CODE)
-
-    def _report(self, silence: float) -> None:
-        text = ""
+        # In threads of their own, the log last: neither a full disk nor a hanging alert nor a screen that nobody reads
+        # may keep the process from ending, nor one of them the others.
+        report = _Report()
         try:
-            text = describe_stacks(self._loop)
+            works = (_begin(self._dump, silence, report), _begin(self._tell, report))
+            end = time.monotonic() + self._alert_seconds
+            for work in works:
+                work.join(max(end - time.monotonic(), 0.0))
+            _begin(self._log, silence, report).join(_LOG_SECONDS)
+        finally:
+            self._exit(WATCHDOG_EXIT_CODE)
+
+    def _dump(self, silence: float, report: _Report) -> None:
+        try:
+            report.text = describe_stacks(self._loop)
             self._dump_file.parent.mkdir(parents=True, exist_ok=True)
             with self._dump_file.open("a", encoding="utf-8") as file:
-                file.write(f"event loop silent for {silence:.0f} s\n{text}\n")
+                file.write(f"event loop silent for {silence:.0f} s\n{report.text}\n")
                 file.flush()
                 os.fsync(file.fileno())
         except Exception as error:  # noqa: BLE001 - the process ends in any case; the alert is still tried
-            text += f"\nthe dump is incomplete: {type(error).__name__}"
+            report.text += f"\nthe dump is incomplete: {type(error).__name__}"
+        report.is_written.set()
+
+    def _tell(self, report: _Report) -> None:
+        if self._on_silence is None:
+            return
+        is_written = report.is_written.wait(self._alert_seconds * _DUMP_SHARE)
+        try:
+            self._on_silence(report.text if is_written else f"{report.text}\nthe dump is not written yet")
+        except Exception:  # noqa: BLE001 - as above
+            report.has_alert_failed = True
+
+    def _log(self, silence: float, report: _Report) -> None:
         _log.critical("event loop silent for %.0f s: ending; stacks in `%s`", silence, self._dump_file)
-        if self._on_silence is not None:
-            try:
-                self._on_silence(text)
-            except Exception:  # noqa: BLE001 - as above
-                _log.critical("the alert about the silent event loop failed")
+        if report.has_alert_failed:
+            _log.critical("the alert about the silent event loop failed")
+
+
+class _Report:
+    """What the threads of the last seconds tell one another: the stacks, whether they are written, and the alert."""
+
+    def __init__(self) -> None:
+        self.text = ""
+        self.is_written = threading.Event()
+        self.has_alert_failed = False
+
+
+def _begin(work: Callable[..., None], *args: object) -> threading.Thread:
+    """Start work that nothing has to wait for."""
+    thread = threading.Thread(target=work, args=args, name="slt-watchdog-report", daemon=True)
+    thread.start()
+    return thread
 
 
 def describe_stacks(loop: asyncio.AbstractEventLoop | None) -> str:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import subprocess
@@ -10,7 +11,7 @@ import time
 
 import pytest
 
-from slt.lifecycle import WATCHDOG_EXIT_CODE, Watchdog
+from slt.lifecycle import WATCHDOG_EXIT_CODE, Watchdog, watchdog
 from slt.lifecycle.watchdog import describe_stacks
 
 
@@ -140,6 +141,54 @@ def test_watchdog_exits_though_the_alert_fails_or_hangs(make, caplog):
         one.stop()
     release.set()
     assert "the alert about the silent event loop failed" in caplog.text
+
+
+@pytest.fixture
+def blocked():
+    """A log whose first line is never taken, until the test ends: a pipe that nobody reads."""
+    release = threading.Event()
+
+    class Unread(logging.Handler):
+        def emit(self, record):
+            release.wait(60)
+
+    handler, log = Unread(), logging.getLogger("slt.lifecycle")
+    log.addHandler(handler)
+    yield release
+    release.set()
+    log.removeHandler(handler)
+
+
+def test_watchdog_dumps_tells_and_exits_though_the_log_takes_nothing(make, tmp_path, blocked, monkeypatch):
+    monkeypatch.setattr(watchdog, "_LOG_SECONDS", 0.1)
+    leave, told = Exit(), []
+    make(exit_callback=leave, on_silence=told.append, alert_seconds=20.0).start(None)
+    assert leave.called.wait(15), "neither the log nor what is left of the alert's time is waited for"
+    assert not blocked.is_set()
+    assert len(told) == 1
+    assert told[0] in (tmp_path / "dumps" / "stacks.txt").read_text()
+
+
+def test_watchdog_tells_without_the_dump_where_the_disk_takes_nothing(make, monkeypatch):
+    release, told, leave = threading.Event(), [], Exit()
+    monkeypatch.setattr(watchdog.os, "fsync", lambda _: release.wait(60))
+    make(exit_callback=leave, on_silence=told.append, alert_seconds=0.5).start(None)
+    assert leave.called.wait(20)
+    release.set()
+    assert told[0].endswith("\nthe dump is not written yet")
+    assert "thread MainThread" in told[0]
+
+
+def test_watchdog_exits_though_no_thread_can_be_started(make, monkeypatch):
+    def refuse(*_):
+        raise RuntimeError("can't start new thread")
+
+    leave = Exit()
+    one = make(exit_callback=leave, silence_seconds=1.0, check_seconds=1.0, clock=Rounds([1.0] * 9))
+    monkeypatch.setattr(watchdog, "_begin", refuse)
+    with pytest.raises(RuntimeError, match="can't start"):
+        rounds(one, 9)
+    assert leave.codes == [70]
 
 
 def test_watchdog_stop_without_start_is_no_error(make):
