@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from slt.feed.status import ConnectionStatus, FeedStatus
-    from slt.notify import Outbox
+    from slt.notify import ChannelStatus, Outbox
     from slt.run.assembly import Assembly
     from slt.run.player import Progress
     from slt.trading.portfolio import Holding
@@ -77,6 +77,8 @@ class Vitals:
         self._lag = 0.0
         self._fed = time.monotonic()
         self._read_error = ""
+        # By channel: what it had taken, and how many tries had failed, when it was first seen to have taken as much.
+        self._deliveries: dict[str, tuple[int, int]] = {}
         self._register()
 
     def fed(self, progress: Progress) -> None:
@@ -287,9 +289,20 @@ class Vitals:
         channels = self._outbox.status() if self._outbox is not None else ()
         waiting = sum(channel.waiting for channel in channels)
         off = [channel.name for channel in channels if channel.off is not None]
+        failing = [channel.name for channel in channels if self._is_failing(channel)]
         if off:
             return 50.0, f"switched off: {', '.join(off)}; {waiting} notices wait"
+        if failing:
+            return 70.0, f"the last try failed: {', '.join(failing)}; {waiting} notices wait"
         return (100.0 if waiting <= _MANY_NOTICES else 70.0), f"{waiting} notices wait"
+
+    def _is_failing(self, channel: ChannelStatus) -> bool:
+        """Whether notices wait for a channel that has taken none since a try failed, as far as looks at it tell."""
+        delivered, failed = self._deliveries.get(channel.name, (0, 0))
+        if channel.delivered != delivered:
+            self._deliveries[channel.name] = (channel.delivered, channel.failed)
+            return False
+        return channel.waiting > 0 and channel.failed > failed
 
     def _plugins(self) -> tuple[float, str]:
         faults = [*self._assembly.dense.faults, *self._assembly.engine.faults]

@@ -16,6 +16,7 @@ from slt.config import HealthConfig, read_config
 from slt.errors import ConfigError, StoppedError, StorageError
 from slt.feed.status import ConnectionStatus, FeedStatus
 from slt.log import LogConfig, configure_logging
+from slt.notify import ChannelStatus
 from slt.run import supervision
 from slt.run.execution import Observer, execute
 from slt.run.health_server import HealthServer, check_health_config, is_loopback
@@ -143,6 +144,45 @@ async def test_troubles_lower_their_parts_and_the_whole(play):
             assert parts_of(vitals)["risk"].score == 30.0
             assert holding.position.symbol in parts_of(vitals)["risk"].detail
             holding.position.stop_resting = was
+
+    await play(look)
+
+
+CHANNEL = ChannelStatus(
+    name="telegram", waiting=0, delivered=0, failed=0, busy=0, uncertain=0, duplicates=0, dropped=0, expired=0,
+    digests=0, off=None,
+)  # fmt: skip
+
+
+async def test_channel_that_lets_notices_wait_after_a_failed_try_lowers_the_score(play):
+    calm = (100.0, "1 notices wait")
+
+    def away(waiting):
+        return 70.0, f"the last try failed: telegram; {waiting} notices wait"
+
+    steps = [
+        ({"waiting": 1}, calm),  # on its way
+        ({"waiting": 1, "busy": 2}, calm),  # asked to wait
+        ({"waiting": 1, "failed": 1}, away(1)),
+        ({"waiting": 3, "failed": 1}, away(3)),
+        ({"waiting": 3, "failed": 4}, away(3)),
+        ({"waiting": 1, "failed": 4, "delivered": 2}, calm),  # back
+        ({"waiting": 1, "failed": 4, "delivered": 2}, calm),
+        ({"waiting": 1, "failed": 5, "delivered": 2}, away(1)),
+        ({"waiting": 0, "failed": 5, "delivered": 2, "dropped": 1}, (100.0, "0 notices wait")),  # given up
+        ({"waiting": 1, "failed": 5, "delivered": 2, "dropped": 1}, away(1)),
+        ({"waiting": 1, "failed": 5, "delivered": 3, "dropped": 1}, calm),
+        ({"waiting": 21, "failed": 5, "delivered": 3}, (70.0, "21 notices wait")),
+        ({"failed": 6, "delivered": 3, "off": "401"}, (50.0, "switched off: telegram; 0 notices wait")),
+    ]
+
+    def look(upkeep):
+        for changes, expected in steps:
+            channels = (evolve(CHANNEL, name="discord", delivered=9, failed=3), evolve(CHANNEL, **changes))
+            upkeep.vitals._outbox = SimpleNamespace(status=lambda channels=channels: channels)
+            part = parts_of(upkeep.vitals)["outbox"]
+            assert (part.score, part.detail) == expected, changes
+        upkeep.vitals._outbox = None
 
     await play(look)
 
