@@ -63,7 +63,7 @@ snapshot_seconds = 1.0
 reconcile_minutes = 0.05
 session_minutes = 0.04
 equity_every_minutes = 60
-warm_days = 0
+warm_days = 1
 [plugins]
 feed = "binance"
 broker = "binance"

@@ -36,7 +36,7 @@ folder = "{folder}/runs"
 reconcile_minutes = 0.5
 session_minutes = 0.1
 equity_every_minutes = 60
-warm_days = 0
+warm_days = 1
 [plugins]
 feed = "binance"
 broker = "binance"
