@@ -110,8 +110,8 @@ class FillDesk:
 
     def store_position(self, holding: Holding) -> None:
         """Keep the position as it is now."""
-        holding.stored_peak = holding.position.peak_gain
-        self._core.store(self._core.portfolio.record(holding, self._core.clock))
+        holding.stored_peak, holding.stored_time = holding.position.peak_gain, self._core.clock
+        self._core.store(self._core.portfolio.record(holding, holding.stored_time))
 
     def _book_stray(self, fill: Fill) -> None:
         """A fill without a position: a late one of an entry of ours is a position, and is closed; others are told."""

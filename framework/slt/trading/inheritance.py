@@ -93,6 +93,8 @@ class Inheritance:
         core, portfolio = self._core, self._core.portfolio
         holding, entry = portfolio.holdings.get(record.symbol), portfolio.entries.get(record.symbol)
         if holding is not None and holding.position.id == record.id:
+            if record.told_time < holding.stored_time:
+                return  # what this run said last has not reached the storage yet
             entry = holding.entry
             portfolio.wallet -= holding.gross - holding.fees - holding.funding
             del portfolio.holdings[record.symbol]

@@ -97,6 +97,7 @@ class Holding:
         retry_time: When the failed close is tried again, ms UTC; None = no failure pending.
         close_reason: Why the full close was ordered.
         stored_peak: `Position.peak_gain` when the position was last stored.
+        stored_time: When that was, ms UTC.
         is_refilled: The entry filled on after a part had been closed: the position's entry price is then the cost of
             what is open, and no longer the mean of all entry fills.
         resumed_time: Since when this run has it, where an earlier run opened it: the account told of it, with what had
@@ -121,6 +122,7 @@ class Holding:
     retry_time: int | None = None
     close_reason: str = ""
     stored_peak: float = 0.0
+    stored_time: int = 0
     is_refilled: bool = False
     resumed_time: int | None = None
 

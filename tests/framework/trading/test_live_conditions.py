@@ -434,6 +434,16 @@ def test_position_that_another_run_went_on_with_is_taken_over_as_that_one_left_i
     assert desk.engine.halts == {}
 
 
+def test_older_word_of_another_run_changes_nothing(bench, look):
+    desk = bench()
+    desk.enter()
+    record = next(r for r in reversed(look.records(desk.commands)) if isinstance(r, OpenPosition))
+    assert record.told_time == desk.engine._core.clock
+    theirs = evolve(record, run_id="t-002", told_time=record.told_time - 1, is_open=False, quantity=0.0)
+    assert desk.give(PositionsLeft(look.start, (theirs,))) == []
+    assert desk.portfolio.holdings[AAA].position.quantity == 10.0
+
+
 def test_position_that_another_run_has_closed_is_forgotten_without_a_trade(bench, look):
     desk = bench()
     desk.enter(fee=3.0)
