@@ -24,6 +24,7 @@ _BEST = 99.5
 _LINES_AROUND = 18
 """Of the picture: rules, heads, blank lines and the five figures."""
 _LEAST_TRADES = 3
+_RARE_OUTCOMES = (("expired", "expired"), ("uncertain", "uncertain (may have come twice)"))
 _TONES = {"green": "bold green", "yellow": "bold yellow", "red": "bold red"}
 
 
@@ -181,10 +182,12 @@ def _models(view: StatusView) -> Iterator[str]:
 
 def _channels(vitals: Mapping[str, Any]) -> Iterator[str]:
     for one in vitals["channels"]:
+        rare = [f"{integer(one[name])} {words}" for name, words in _RARE_OUTCOMES if one.get(name)]
         if one["off"] is not None:
-            yield f"{one['name']}: switched off: {one['off']}"
-        elif one["waiting"] or one["dropped"]:
-            yield f"{one['name']}: {integer(one['waiting'])} wait, {integer(one['dropped'])} dropped"
+            yield "; ".join([f"{one['name']}: switched off: {one['off']}", *rare])
+        elif rare or one["waiting"] or one["dropped"]:
+            counts = [f"{integer(one['waiting'])} wait", f"{integer(one['dropped'])} dropped", *rare]
+            yield f"{one['name']}: {', '.join(counts)}"
 
 
 def _part_rows(parts: Sequence[Mapping[str, Any]], *, is_short: bool) -> list[RenderableType]:

@@ -182,6 +182,26 @@ def test_status_shows_positions_halts_and_channels(played, tmp_path):
     assert "notices telegram: switched off: the token was refused" in lines
 
 
+@pytest.mark.parametrize(
+    ("counts", "expected"),
+    [
+        ({}, None),
+        ({"expired": 2}, "notices discord: 0 wait, 0 dropped, 2 expired"),
+        ({"uncertain": 1}, "notices discord: 0 wait, 0 dropped, 1 uncertain (may have come twice)"),
+        (
+            {"waiting": 3, "dropped": 1, "expired": 2000, "uncertain": 4},
+            "notices discord: 3 wait, 1 dropped, 2,000 expired, 4 uncertain (may have come twice)",
+        ),
+        ({"off": "401", "expired": 2}, "notices discord: switched off: 401; 2 expired"),
+    ],
+)
+def test_status_lines_tell_what_expired_and_what_is_uncertain(played, tmp_path, counts, expected):
+    channel = {"name": "discord", "waiting": 0, "dropped": 0, "uncertain": 0, "expired": 0, "off": None} | counts
+    view = StatusView(vitals_of(tmp_path) | {"channels": [channel]}, Standing(0), "running", "the run's own")
+    said = [line for line in status_lines(view) if line.startswith("notices")]
+    assert said == ([expected] if expected else [])
+
+
 def test_status_on_a_terminal_draws_the_same(played, tmp_path):
     from rich.console import Console
 
