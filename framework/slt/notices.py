@@ -252,7 +252,8 @@ def daily_notice(
         zone: Time zone of the date told.
 
     Returns:
-        The notice, with the id ``<run id>-daily-<date>``.
+        The notice, with the id ``<run id>-daily-<date>-<day_end>``: where the summary's time or zone is changed, two of
+        them may tell of one date.
     """
     date = datetime.fromtimestamp((day_end - 1) / 1000, ZoneInfo(zone)).strftime("%Y-%m-%d")
     total = math.fsum(t.net_pnl for t in trades)
@@ -272,7 +273,7 @@ def daily_notice(
         fields.append(("Equity", f"{equity:,.2f} USDT"))
     count = f"{len(trades)} trade" + ("" if len(trades) == 1 else "s")
     return Notice(
-        id=f"{run_id}-daily-{date}",
+        id=f"{run_id}-daily-{date}-{day_end}",
         run_id=run_id,
         time=day_end,
         kind="daily",

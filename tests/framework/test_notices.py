@@ -133,7 +133,7 @@ def test_daily_notice_sums_the_day(trade):
     loser = evolve(trade, id="b", symbol="ETHUSDT", net_pnl=-30.0, won=False)
     small = evolve(trade, id="c", symbol="SOLUSDT", net_pnl=1.0)
     notice = daily_notice([trade, loser, small], run_id="run-001", day_end=MAY_1 + 86_400_000, equity=10_093.4)
-    assert notice.id == "run-001-daily-2025-05-01"
+    assert notice.id == f"run-001-daily-2025-05-01-{MAY_1 + 86_400_000}"
     assert notice.title == "Day 2025-05-01: 3 trades, -6.60 USDT"
     assert notice.tone == "bad"
     assert dict(notice.fields) == {
@@ -152,6 +152,12 @@ def test_daily_notice_without_trades_says_so():
     notice = daily_notice([], run_id="r", day_end=MAY_1)
     assert notice.title == "Day 2025-04-30: no trades"
     assert dict(notice.fields) == {"Date": "2025-04-30", "Trades": "0"}
+
+
+def test_daily_notice_of_another_end_has_another_id_though_its_date_is_the_same():
+    evening, midnight = (daily_notice([], run_id="r", day_end=MAY_1 + hours * 3_600_000) for hours in (18, 24))
+    assert evening.title == midnight.title == "Day 2025-05-01: no trades"
+    assert evening.id != midnight.id
 
 
 def test_daily_notice_does_not_depend_on_the_order_of_trades(trade):

@@ -378,14 +378,15 @@ def test_next_summary_is_the_next_local_time(after, clock, zone, due):
     st.sampled_from(ZONES),
 )
 def test_summaries_come_once_for_each_local_day_whenever_a_run_begins_anew(start, clock, zone):
-    time, ids = start * 1000, []
+    time, dates = start * 1000, []
     for _ in range(400):
         later = next_summary(time, clock, zone)
         assert 0 < later - time <= 26 * 3_600_000
         assert next_summary(later - 1, clock, zone) == next_summary((time + later) // 2, clock, zone) == later
-        ids.append(daily_notice((), run_id="r", day_end=later, zone=zone).id)
+        notice = daily_notice((), run_id="r", day_end=later, zone=zone)
+        assert notice.id == f"r-daily-{dict(notice.fields)['Date']}-{later}"
+        dates.append(date.fromisoformat(dict(notice.fields)["Date"]))
         time = later
-    dates = [date.fromisoformat(one.removeprefix("r-daily-")) for one in ids]
     assert dates == [dates[0] + timedelta(days=n) for n in range(len(dates))]
 
 

@@ -37,7 +37,8 @@ def test_summary_comes_at_the_local_time_once_a_day_with_the_trades_since_the_la
     times = [local(notice, "America/New_York") for notice in told]
     assert [(time.hour, time.minute) for time in times] == [(18, 0)] * len(told)
     assert len({time.date() for time in times}) == len(told) == 4
-    assert [notice.id.rpartition("-daily-")[2] for notice in told] == [str(time.date()) for time in times]
+    ends = [f"{time.date()}-{notice.time}" for time, notice in zip(times, told, strict=True)]
+    assert [notice.id.rpartition("-daily-")[2] for notice in told] == ends
     counted = sum(int(dict(notice.fields)["Trades"]) for notice in told)
     assert 0 < counted <= outcome.summary.trades
 
@@ -67,3 +68,13 @@ def test_summary_time_changed_over_a_stop_counts_from_there(runner, told):
     later = [local(notice, "America/New_York").strftime("%H:%M") for notice in told[before:]]
     assert later == ["06:30"] * len(later)
     assert later
+
+
+def test_summary_time_changed_to_midnight_over_a_stop_tells_the_rest_of_the_day_under_another_id(runner, told):
+    with pytest.raises(StoppedError):
+        runner.run(runner.settings(days=4, notices=OPTIONS), stop_after=2)
+    before = len(told)
+    runner.run(runner.settings(days=4, notices=OPTIONS | {"summary_time": "00:00"}))
+    evening, midnight = told[before - 1 : before + 1]
+    assert dict(evening.fields)["Date"] == dict(midnight.fields)["Date"], "the evening after the stop ends that day"
+    assert len({notice.id for notice in told}) == len(told)
