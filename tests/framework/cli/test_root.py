@@ -106,16 +106,16 @@ def failing(monkeypatch):
             ExceptionGroup("g", [PermissionError(errno.EACCES, "Permission denied", "runs/t-001/state.tmp")]),
             1,
             (
-                "slt: `runs/t-001/state.tmp`: Permission denied; allow it to the user that slt runs as, or choose another "
-                "folder\n"
+                "slt: `runs/t-001/state.tmp`: Permission denied; allow it to the user that slt runs as, or choose "
+                "another folder\n"
             ),
         ),
         (
             ConnectionRefusedError(errno.ECONNREFUSED, "refused"),
             1,
             (
-                "slt: unexpected ConnectionRefusedError: [Errno 111] refused; run again with `slt --debug` and report the "
-                "traceback\n"
+                "slt: unexpected ConnectionRefusedError: [Errno 111] refused; run again with `slt --debug` and report "
+                "the traceback\n"
             ),
         ),
         (ExceptionGroup("g", [ValueError("v"), ExceptionGroup("h", [ConfigError("c")])]), 2, "slt: c\n"),
