@@ -55,6 +55,8 @@ _LAST_FLUSH_S = 60.0
 _DRAIN_TIMEOUT_S = 20.0
 _STOP_DRAIN_S = 2.0
 """A stop does not wait long for slow channels: what is left is in the snapshot, and told after the resume."""
+_STOP_FLUSH_S = 2.0
+"""A stop waits so long for the storage: what it has not taken then is in the journal, and written after the resume."""
 _OPEN_SPAN_MS = 30 * 86_400_000
 _log = get_logger("lifecycle")
 
@@ -262,7 +264,11 @@ async def _start_writer(
 
     async def stop() -> None:
         try:
-            await writer.flush()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_STOP_FLUSH_S):
+                    await writer.flush()
+            if writer.pending:
+                _log.warning("records wait in the journal for the storage", records=writer.pending)
         finally:
             writer.stop()
             await asyncio.wait({writing})
