@@ -8,6 +8,8 @@ import subprocess
 import sys
 import textwrap
 
+import pytest
+
 from slt.run import heap
 
 _CODE = """
@@ -35,6 +37,36 @@ def test_freed_pages_go_back_to_the_system():
         assert float(freed) > 10.0, "60 MB were freed, with a block kept every 500 kB"
     else:
         assert gave == "0"
+
+
+_LARGE = """
+    import ctypes, sys
+    from slt.run import heap
+
+    Numbers = type("Numbers", (ctypes.Structure,), {"_fields_": [(str(i), ctypes.c_size_t) for i in range(10)]})
+    look = getattr(ctypes.CDLL(None), "mallinfo2", None)
+    if look is None:
+        sys.exit(print("unknown 0"))
+    look.restype = Numbers
+    mapped = lambda: getattr(look(), "4")
+    shared = sys.argv[1] == "shared" and heap.share_heaps()
+    freed = bytearray(16 << 20)
+    del freed
+    before = mapped()
+    kept = bytearray(1 << 20)
+    print(int(shared), mapped() - before)
+"""
+
+
+@pytest.mark.parametrize("way", ["shared", "as it is"])
+def test_large_blocks_stay_out_of_the_heap_though_a_larger_one_was_freed(way):
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(_LARGE), way], capture_output=True, text=True, check=True, timeout=60
+    )
+    shared, mapped = done.stdout.split()
+    if shared == "unknown":
+        pytest.skip("this C library does not tell what it has mapped")
+    assert (int(mapped) >= 1 << 20) == (shared == "1"), "without it glibc takes such a block from the heap"
 
 
 def test_nothing_happens_without_glibc(monkeypatch):
