@@ -61,12 +61,13 @@ class Instance:
         self.ended.set()
 
     async def health(self, http):
-        """What it answers to ``/readyz``; None where it does not."""
+        """What it answers to ``/readyz``; None where it does not, or is still starting."""
         with contextlib.suppress(aiohttp.ClientError, TimeoutError, OSError):
             async with http.get(
                 f"http://127.0.0.1:{self._port}/readyz", timeout=aiohttp.ClientTimeout(total=2)
             ) as answer:
-                return await answer.json()
+                found = await answer.json()
+                return found if found["state"] != "starting" else None
         return None
 
     async def until(self, http, is_so):

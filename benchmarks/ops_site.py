@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 import time
 
 import aiohttp
@@ -235,7 +236,8 @@ class OpsSite(Site):
 
     @staticmethod
     def _waiting(health):
-        return int(_part(health, "outbox").split()[0]) if health is not None and _part(health, "outbox") else 0
+        found = re.search(r"(\d+) notices wait", _part(health, "outbox") if health is not None else "")
+        return int(found[1]) if found is not None else 0
 
     # -- the end ---------------------------------------------------------------------------------------------------
 
