@@ -159,5 +159,11 @@ def _without_secrets(text: str) -> str:
     """Also of variables that only a configuration names, which may be what could not be read."""
     from slt.log.filters import SECRET_NAMES, SecretFilter  # noqa: PLC0415 # only needed for the error
 
-    named = [n for n, v in os.environ.items() if _SECRET_NAME.search(n.upper()) and len(v) >= _SHORTEST_SECRET]
+    named = [n for n, v in os.environ.items() if _may_be_secret(n.upper()) and len(v) >= _SHORTEST_SECRET]
     return SecretFilter(os.environ, dict.fromkeys((*SECRET_NAMES, *named))).text(text)
+
+
+def _may_be_secret(name: str) -> bool:
+    """Whether a variable may hold a secret by its name; those that stand for options hold none, only its name."""
+    is_option = name.startswith("SLT_") and "__" in name
+    return not is_option and _SECRET_NAME.search(name) is not None

@@ -279,7 +279,7 @@ class _Driver:
         every = settings.run.reconcile_minutes * 60
         self._reader = AccountReader(hooks, self._lanes, self._clock, self._queue.put, every)
         lanes, writer = self._lanes, self._assembly.writer
-        self._session.halts["orders"] = lambda: lanes.problem and f"{lanes.problem} ({writer.last_error})"
+        self._session.halts["orders"] = lambda: lanes.problem and f"{lanes.problem} ({writer.causes})"
         return [self._read_updates(), self._reader.run()]
 
     def _ask_account(self, reason: str) -> None:

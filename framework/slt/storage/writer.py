@@ -91,6 +91,7 @@ class Writer:
         failures_in_a_row: Failed tries since the last success; above 0 the database is away.
         journal_failures: Failed tries to write to the journal, ever.
         last_error: The last failure in one line, without secrets; empty = none ever.
+        journal_error: The last one of the journal; empty = none ever.
     """
 
     def __init__(
@@ -110,6 +111,7 @@ class Writer:
         self.failures_in_a_row = 0
         self.journal_failures = 0
         self.last_error = ""
+        self.journal_error = ""
         self._storage = storage
         self._journal = journal
         self._options = options or WriterOptions()
@@ -133,6 +135,11 @@ class Writer:
         self._safe = Progress()
         self._stored = Progress()
         self._stopping = asyncio.Event()
+
+    @property
+    def causes(self) -> str:
+        """The last failure of the journal, and the last of all where that is another; empty = none ever."""
+        return "; ".join(dict.fromkeys(filter(None, (self.journal_error, self.last_error))))
 
     @property
     def pending(self) -> int:
@@ -414,7 +421,7 @@ class Writer:
 
     def _note_journal_failure(self, error: OSError) -> None:
         self.journal_failures += 1
-        self.last_error = f"journal: {error.strerror or type(error).__name__}"
+        self.last_error = self.journal_error = f"journal: {error.strerror or type(error).__name__}"
 
     def _retry_delay(self) -> float:
         doubled = self._options.retry_first_seconds * 2.0 ** min(max(self.failures_in_a_row - 1, 0), 30)
