@@ -267,7 +267,7 @@ async def _start_writer(
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_STOP_FLUSH_S):
                     await writer.flush()
-            if writer.pending:
+            if writer.pending and assembly.settings.run.mode != "backtest":  # which has no journal, and is repeated
                 _log.warning("records wait in the journal for the storage", records=writer.pending)
         finally:
             writer.stop()

@@ -65,7 +65,8 @@ def unseen(bars: Bars, last: dict[str, int]) -> Bars:
         last: As `warm_up` returns it.
 
     Returns:
-        The same, or with what is known taken as absent; a row in which nothing else is left is gone.
+        The same, or with what is known taken as absent. Earlier rows in which nothing else is left are gone; all of
+        them where nothing is left at all, else the wave's own minute stays the last row.
     """
     if not last or bars.close_time[0] > max(last.values()):
         return bars
@@ -74,7 +75,7 @@ def unseen(bars: Bars, last: dict[str, int]) -> Bars:
     for name in _COLUMNS:
         getattr(left, name)[~known] = getattr(bars, name)[~known]
     kept = np.flatnonzero(~known.any(axis=1) | (left.state != _ABSENT).any(axis=1))
-    return left.rows(int(kept[0]), int(kept[-1]) + 1) if len(kept) else left.rows(0, 0)
+    return left.rows(int(kept[0]), len(left)) if len(kept) else left.rows(0, 0)
 
 
 async def past_bars(

@@ -163,6 +163,13 @@ def test_unseen_leaves_out_what_the_warm_start_gave_and_keeps_what_came_late():
     assert np.isnan(left.close[~traded]).all()
 
 
+def test_unseen_keeps_the_own_minute_of_a_wave_of_which_only_a_late_bar_is_left():
+    last = {"AAAUSDT": START + 10 * MINUTE, "BBBUSDT": START + 8 * MINUTE}
+    left = unseen(bars_of(START + 8 * MINUTE, 2, absent=[(1, 1)]), last)  # minutes 9 and 10
+    assert left.close_time.tolist() == [START + 9 * MINUTE, START + 10 * MINUTE]
+    assert (left.state == int(BarState.TRADED)).tolist() == [[False, True], [False, False]]
+
+
 def test_unseen_of_a_wave_that_is_all_known_is_empty_and_of_a_later_one_the_same():
     last = {"AAAUSDT": START + 10 * MINUTE, "BBBUSDT": START + 10 * MINUTE}
     assert len(unseen(bars_of(START + 9 * MINUTE, 1), last)) == 0

@@ -73,6 +73,14 @@ async def stored(folder, *kinds):
         await storage.slt_close_storage()
 
 
+async def assert_stored_once(folder, run):
+    """Every record of a run is there, none twice, none refused."""
+    found = await stored(folder, Trade, Decision)
+    assert found[Trade] == run.expected
+    assert len(found[Decision]) == run.count
+    assert run.writer.refused == 0
+
+
 async def until(condition):
     async with asyncio.timeout(90):
         while not condition():  # noqa: ASYNC110 - figures that nobody announces
@@ -94,10 +102,7 @@ async def test_full_disk_is_waited_out_in_the_journal_and_everything_is_stored_o
         full(is_full=False)
         run.trade(20)
         await run.writer.flush()
-    found = await stored(data, Trade, Decision)
-    assert found[Trade] == run.expected
-    assert len(found[Decision]) == run.count
-    assert run.writer.refused == 0
+    await assert_stored_once(data, run)
 
 
 async def test_server_that_cannot_write_its_log_ahead_is_started_again_and_everything_is_stored_once(
@@ -115,10 +120,7 @@ async def test_server_that_cannot_write_its_log_ahead_is_started_again_and_every
         full(is_full=False)
         run.trade(20)
         await run.writer.flush()
-    found = await stored(data, Trade, Decision)
-    assert found[Trade] == run.expected
-    assert len(found[Decision]) == run.count
-    assert run.writer.refused == 0
+    await assert_stored_once(data, run)
     log = (data / "server.log").read_text(errors="replace")
     assert "was not properly shut down; automatic recovery in progress" in log
 
